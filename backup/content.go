@@ -1,0 +1,128 @@
+package backup
+
+import (
+	"errors"
+	"io"
+
+	"bluesky/tree"
+
+	"golang.org/x/sys/unix"
+)
+
+// A contentReader reads what lies outside the holes of a file, in order.
+type contentReader struct {
+	fd       int
+	size     int64
+	holes    []tree.Hole
+	offset   int64 // of the next byte to read
+	next     int   // hole that is not passed yet
+	progress Progress
+}
+
+func newContentReader(fd int, in *tree.Inode, progress Progress) *contentReader {
+	return &contentReader{fd: fd, size: int64(in.Size), holes: in.Holes, progress: progress}
+}
+
+// Read is an [io.Reader]. Its errors other than io.EOF are *sourceReadError.
+func (r *contentReader) Read(p []byte) (int, error) {
+	for r.next < len(r.holes) && r.offset == int64(r.holes[r.next].Offset) {
+		r.offset += int64(r.holes[r.next].Length)
+		r.next++
+	}
+	end := r.size
+	if r.next < len(r.holes) {
+		end = int64(r.holes[r.next].Offset)
+	}
+	if r.offset >= end {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), end-r.offset)]
+	n, err := unix.Pread(r.fd, p, r.offset)
+	switch {
+	case errors.Is(err, unix.EINTR):
+		return 0, nil
+	case err != nil:
+		return 0, &sourceReadError{err}
+	case n == 0: // the file has shrunk
+		r.size = r.offset
+		return 0, io.EOF
+	}
+	r.offset += int64(n)
+	r.progress.Bytes(n)
+	return n, nil
+}
+
+// read returns the size and the holes of the file as it was read: less than
+// what was asked for if it has shrunk meanwhile.
+func (r *contentReader) read() (size uint64, holes []tree.Hole) {
+	return uint64(max(r.offset, r.endOfHoles())), r.holes[:r.next]
+}
+
+// endOfHoles returns where the last hole that was passed ends.
+func (r *contentReader) endOfHoles() int64 {
+	if r.next == 0 {
+		return 0
+	}
+	last := r.holes[r.next-1]
+	return int64(last.Offset + last.Length)
+}
+
+// maxHoles is about how many holes of a file are recorded. In a file with more
+// the small ones are stored as zeros.
+const maxHoles = 1024
+
+// findHoles returns the holes of an open file that are worth recording.
+func findHoles(fd int, st *unix.Stat_t) ([]tree.Hole, error) {
+	if st.Blocks*512 >= st.Size {
+		return nil, nil // it has none: all of it takes space
+	}
+	var holes []tree.Hole
+	smallest := uint64(4 << 10)
+	for offset := int64(0); offset < st.Size; {
+		hole, err := seek(fd, offset, unix.SEEK_HOLE, st.Size)
+		if err != nil {
+			return nil, err
+		}
+		data, err := seek(fd, hole, unix.SEEK_DATA, st.Size)
+		if err != nil {
+			return nil, err
+		}
+		if n := uint64(data - hole); n >= smallest {
+			holes = append(holes, tree.Hole{Offset: uint64(hole), Length: n})
+		}
+		for len(holes) > maxHoles {
+			smallest *= 2
+			holes = atLeast(holes, smallest)
+		}
+		offset = data
+	}
+	return holes, nil
+}
+
+func atLeast(holes []tree.Hole, length uint64) []tree.Hole {
+	kept := holes[:0]
+	for _, h := range holes {
+		if h.Length >= length {
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// seek is lseek(2) for SEEK_DATA and SEEK_HOLE. There is a hole at the end of
+// every file, and a file system that knows no holes has data up to there.
+func seek(fd int, offset int64, whence int, size int64) (int64, error) {
+	if offset >= size {
+		return size, nil
+	}
+	at, err := unix.Seek(fd, offset, whence)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return size, nil
+	case errors.Is(err, unix.EINVAL) && whence == unix.SEEK_HOLE:
+		return size, nil
+	case err != nil:
+		return 0, err
+	}
+	return min(at, size), nil
+}

@@ -1,0 +1,193 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+
+	"bluesky/chunk"
+	"bluesky/object"
+	"bluesky/tree"
+
+	"golang.org/x/sys/unix"
+)
+
+// A job is a file, of any type but directory, for a worker to store.
+type job struct {
+	dir    *dir
+	name   string
+	index  int // of its entry in dir
+	number uint64
+	kind   tree.Type
+	old    *tree.Inode // of the same path in the parent, nil if there is none
+	link   *link       // nil unless the file has several names
+}
+
+// workers is how many files are read at once: one more than there are
+// processors, so that one can wait for a disk.
+func workers() int { return runtime.GOMAXPROCS(0) + 1 }
+
+// work stores files until there are no more.
+func (b *backup) work(ctx context.Context) error {
+	w := b.newWorker()
+	for j := range b.jobs {
+		err := b.finishJob(ctx, j, w.store(ctx, j))
+		b.busy.Done()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishJob releases the directories that have waited for a file. An error of
+// reading the file leaves it out of them; any other is returned.
+func (b *backup) finishJob(ctx context.Context, j job, err error) error {
+	var source *sourceReadError
+	failed := errors.As(err, &source)
+	if err != nil && !failed {
+		return err
+	}
+	names := append(j.link.finish(failed), linkName{j.dir, j.index})
+	if failed {
+		b.fail(j.dir.path()+"/"+j.name, source.err)
+		b.changes.remove(j.number)
+	}
+	for _, name := range names {
+		if failed {
+			name.dir.drop(name.index)
+		}
+		if err := b.release(ctx, name.dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A worker stores one file at a time.
+type worker struct {
+	*backup
+	cutter *chunk.Cutter
+}
+
+func (b *backup) newWorker() *worker {
+	c := b.repo.Config().Chunker
+	return &worker{b, chunk.NewCutter(b.keys.Polynomial(), chunk.Params{Min: c.Min, Max: c.Max, Bits: c.Bits})}
+}
+
+// store stores the file of j and its inode. An error of reading the file is a
+// *sourceReadError.
+func (w *worker) store(ctx context.Context, j job) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	var in tree.Inode
+	var err error
+	if j.kind == tree.TypeFile {
+		in, err = w.storeRegular(ctx, j)
+	} else {
+		in, err = w.storeSpecial(ctx, j)
+	}
+	if err != nil {
+		return err
+	}
+	w.finishInode(j.dir, j.name, &in, j.old)
+	return nil
+}
+
+// storeSpecial stores what has no content.
+func (w *worker) storeSpecial(ctx context.Context, j job) (tree.Inode, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(j.dir.fd, j.name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return tree.Inode{}, &sourceReadError{err}
+	}
+	if typeOf(&st) != j.kind {
+		return tree.Inode{}, &sourceReadError{errReplaced}
+	}
+	in := w.inode(&st, j.number, j.kind)
+	switch j.kind {
+	case tree.TypeSymlink:
+		target, err := readLink(j.dir.fd, j.name)
+		if err != nil {
+			return tree.Inode{}, &sourceReadError{err}
+		}
+		in.Target = target
+	case tree.TypeCharDevice, tree.TypeBlockDevice:
+		in.Device = tree.Device{Major: unix.Major(uint64(st.Rdev)), Minor: unix.Minor(uint64(st.Rdev))}
+	}
+	err := w.sourceError(j.dir.path()+"/"+j.name,
+		w.readAttributes(ctx, &in, attributes{fd: j.dir.fd, name: j.name}))
+	return in, err
+}
+
+var errReplaced = errors.New("it was replaced by a file of another type while it was read")
+
+// storeRegular stores a regular file. Its inode is what fstat says once it is
+// open; if it shrinks while it is read, its size is what could be read.
+func (w *worker) storeRegular(ctx context.Context, j job) (tree.Inode, error) {
+	fd, err := openFile(j.dir.fd, j.name)
+	if err != nil {
+		return tree.Inode{}, &sourceReadError{err}
+	}
+	defer unix.Close(fd) // read only: nothing is lost
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return tree.Inode{}, &sourceReadError{err}
+	}
+	if typeOf(&st) != tree.TypeFile {
+		return tree.Inode{}, &sourceReadError{errReplaced}
+	}
+	path := j.dir.path() + "/" + j.name
+	w.progress.File(path, uint64(st.Size))
+	defer w.progress.FileDone(path)
+
+	in := w.inode(&st, j.number, j.kind)
+	in.Size = uint64(st.Size)
+	if err := w.sourceError(path, w.readAttributes(ctx, &in, attributes{fd: fd})); err != nil {
+		return tree.Inode{}, err
+	}
+	if in.Holes, err = findHoles(fd, &st); err != nil {
+		return tree.Inode{}, &sourceReadError{err}
+	}
+	return in, w.storeContent(ctx, fd, &in)
+}
+
+// storeContent cuts, stores and lists what lies outside the holes of in.
+func (w *worker) storeContent(ctx context.Context, fd int, in *tree.Inode) error {
+	r := newContentReader(fd, in, w.progress)
+	list := tree.NewListBuilder(w.sink, w.params)
+	var err error
+	if in.ContentLength() > parallelFrom {
+		err = w.cutParallel(ctx, r, list)
+	} else {
+		err = w.cut(ctx, r, list)
+	}
+	if err != nil {
+		return err
+	}
+	in.Size, in.Holes = r.read()
+	in.Extents, in.Root, err = list.Finish(ctx)
+	return err
+}
+
+// cut stores chunk after chunk.
+func (w *worker) cut(ctx context.Context, r io.Reader, list *tree.ListBuilder) error {
+	w.cutter.Reset(r)
+	for {
+		data, err := w.cutter.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		id, err := w.sink.Put(ctx, object.KindBlock, nil, data)
+		if err != nil {
+			return err
+		}
+		if err := list.Add(ctx, id, uint64(len(data))); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"sync"
+
+	"bluesky/object"
+	"bluesky/repo"
+	"bluesky/seal"
+	"bluesky/tree"
+)
+
+// A parent is the snapshot that unchanged files are taken from.
+type parent struct {
+	id     object.ID
+	record tree.Snapshot
+	source *seal.Reader
+	inodes *tree.Map
+}
+
+func openParent(r *repo.Repo, keys *seal.Keys, options Options) (*parent, error) {
+	if options.Parent == nil {
+		return nil, nil
+	}
+	source := seal.NewReader(r, keys)
+	return &parent{
+		id: options.Parent.ID, record: options.Parent.Record, source: source,
+		inodes: tree.OpenMap(source, keys, tree.Params(r.Config().Tree), options.Parent.Root),
+	}, nil
+}
+
+// changes are the inodes that differ from the parent's, or all without one.
+type changes struct {
+	mu      sync.Mutex
+	inodes  []*tree.Inode
+	removed []uint64
+}
+
+func (c *changes) set(in *tree.Inode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inodes = append(c.inodes, in)
+}
+
+func (c *changes) remove(number uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.removed = append(c.removed, number)
+}
+
+// sorted yields the changes in the order of their numbers.
+func (c *changes) sorted() iter.Seq2[tree.Change, error] {
+	list := make([]tree.Change, 0, len(c.inodes)+len(c.removed))
+	for _, in := range c.inodes {
+		list = append(list, tree.Change{Number: in.Number, Inode: in})
+	}
+	for _, n := range c.removed {
+		list = append(list, tree.Change{Number: n})
+	}
+	slices.SortFunc(list, func(a, b tree.Change) int {
+		if a.Number < b.Number {
+			return -1
+		}
+		return 1 // numbers are distinct
+	})
+	return func(yield func(tree.Change, error) bool) {
+		for _, change := range list {
+			if !yield(change, nil) {
+				return
+			}
+		}
+	}
+}
+
+// finishMap stores the inode map and returns its root.
+func (b *backup) finishMap(ctx context.Context) (object.ID, error) {
+	if b.parent != nil {
+		if err := b.removeGone(ctx); err != nil {
+			return object.ID{}, err
+		}
+		return tree.Update(ctx, b.parent.inodes, b.sink, b.changes.sorted())
+	}
+	m := tree.NewMapBuilder(b.sink, b.keys, b.params)
+	for change, err := range b.changes.sorted() {
+		if err != nil {
+			return object.ID{}, err
+		}
+		if change.Inode == nil {
+			continue
+		}
+		if err := m.Add(ctx, change.Inode); err != nil {
+			return object.ID{}, err
+		}
+	}
+	return m.Finish(ctx)
+}
+
+// removeGone removes the inodes of the parent that no name of this snapshot
+// has: those of the entries that are no more, and of all below them.
+func (b *backup) removeGone(ctx context.Context) error {
+	removed := bitset{}
+	for len(b.gone) > 0 {
+		last := len(b.gone) - 1
+		e := b.gone[last]
+		b.gone = b.gone[:last]
+		if removed.has(e.Number) {
+			continue
+		}
+		removed.set(e.Number)
+		if !b.used.has(e.Number) {
+			b.changes.remove(e.Number)
+		}
+		if e.Type != tree.TypeDir {
+			continue
+		}
+		if err := b.addGoneBelow(ctx, e.Number); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addGoneBelow adds the entries of a directory of the parent to those gone.
+// One that this snapshot has taken over, under another name, is among the used
+// numbers and stays.
+func (b *backup) addGoneBelow(ctx context.Context, number uint64) error {
+	in, ok, err := b.parent.inodes.Get(ctx, number)
+	if err != nil {
+		return err
+	}
+	if !ok || in.Type != tree.TypeDir {
+		return errors.New("the parent snapshot names a directory that it does not have; run bluesky check, and back up with --force")
+	}
+	entries, err := tree.ReadDir(ctx, b.parent.source, b.keys, b.params, in.Root)
+	b.gone = append(b.gone, entries...)
+	return err
+}
+
+// A bitset is a set of inode numbers, which are dense where they come from an
+// honest snapshot and cost no more than a map's entry each where not.
+type bitset struct{ words map[uint64]uint64 }
+
+func (s *bitset) has(n uint64) bool { return s.words[n/64]&(1<<(n%64)) != 0 }
+
+func (s *bitset) set(n uint64) {
+	if s.words == nil {
+		s.words = map[uint64]uint64{}
+	}
+	s.words[n/64] |= 1 << (n % 64)
+}

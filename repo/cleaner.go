@@ -1,0 +1,79 @@
+package repo
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"bluesky/object"
+)
+
+// A CleanerKey lets its holder clean one repository. It signs; it decrypts
+// nothing. docs/format.md, "Local files".
+type CleanerKey struct {
+	Identity
+	Seed [ed25519.SeedSize]byte
+}
+
+// Signer returns the private key.
+func (k CleanerKey) Signer() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(k.Seed[:]) }
+
+type cleanerRecord struct {
+	Format     string `json:"format"`
+	Version    int    `json:"version"`
+	Repository string `json:"repository"`
+	Admin      string `json:"admin"`
+	Origin     string `json:"generation0"`
+	Seed       string `json:"seed"`
+}
+
+const cleanerFormat = "bluesky cleaner key"
+
+// CleanerKeyPath returns where the cleaner key of a repository stands below
+// the user's configuration folder.
+func CleanerKeyPath(configDir string, id object.RepositoryID) string {
+	return filepath.Join(configDir, "cleaner", id.String()+".json")
+}
+
+// WriteCleanerKey stores k at path, with mode 0600.
+func WriteCleanerKey(path string, k CleanerKey) error {
+	data, err := json.MarshalIndent(cleanerRecord{
+		Format: cleanerFormat, Version: 1,
+		Repository: k.Repository.String(), Admin: k.Admin.String(),
+		Origin: hex.EncodeToString(k.Origin[:]), Seed: hex.EncodeToString(k.Seed[:]),
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return writePrivate(path, append(data, '\n'))
+}
+
+// ReadCleanerKey reads a cleaner key file. Its errors never hold the seed.
+func ReadCleanerKey(path string) (CleanerKey, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return CleanerKey{}, err
+	}
+	var rec cleanerRecord
+	if err := json.Unmarshal(data, &rec); err != nil || rec.Format != cleanerFormat {
+		return CleanerKey{}, fmt.Errorf("%s: %w: not a cleaner key file", path, object.ErrCorrupt)
+	}
+	if rec.Version != 1 {
+		return CleanerKey{}, fmt.Errorf("%s: version %d: %w", path, rec.Version, object.ErrVersion)
+	}
+	var k CleanerKey
+	err = errors.Join(
+		hexField(k.Repository[:], rec.Repository), hexField(k.Admin[:], rec.Admin),
+		hexField(k.Origin[:], rec.Origin), hexField(k.Seed[:], rec.Seed))
+	if err != nil {
+		return CleanerKey{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return k, nil
+}

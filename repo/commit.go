@@ -1,0 +1,203 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/pack"
+	"bluesky/store"
+)
+
+// maxPuts is how often the same bytes are put when the bucket neither took
+// them nor holds another's.
+const maxPuts = 5
+
+// A change is what an author wants a generation to do.
+type change struct {
+	author crypto.Signer
+	// ops makes the ops for the generation after base.
+	ops func(base *State) ([]Op, error)
+	// run is what the ops register, nil for nothing.
+	run *stagedRun
+	// relied are the ids that must be visible with the change: every ref out of
+	// a segment of run, whatever it was found by, and every root (R1, R3).
+	relied [][]object.ID
+}
+
+// A stagedRun is a run that is durable in the bucket and not yet registered.
+type stagedRun struct {
+	add AddRun
+	run *index.Run
+}
+
+// commit appends c to the log and returns the state that it made.
+//
+// The steps: (1) verify c against the newest state; (2) create gen/N+1, the
+// commit point; (3) on any error or conflict read gen/N+1 back and compare the
+// whole bytes, since a conditional put may succeed and report failure. Another's
+// bytes: start over on the newer state. No bytes: put the same again. Nothing
+// is deleted whatever happens: the outcome of a lost put is not known (R2, R8).
+//
+// The error wraps [ErrObjectGone] when a relied-on id is no longer visible.
+func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error) {
+	var checked *State // the state in which all of c.relied were found visible
+	for {
+		if base.ReadOnly() {
+			return nil, ErrReadOnly
+		}
+		view, err := r.Index(ctx, base)
+		if err != nil {
+			return nil, err
+		}
+		if checked == nil || !base.extends(checked) {
+			if err := c.checkRelied(view); err != nil {
+				return nil, err
+			}
+		}
+		checked = base
+		data, after, err := r.propose(base, view, c)
+		if err != nil {
+			return nil, err
+		}
+		won, err := r.putNew(ctx, GenerationKey(after.Generation), data)
+		if err != nil {
+			return nil, fmt.Errorf("create generation %d: %w", after.Generation, err)
+		}
+		if won {
+			return after, r.adopt(after, c.run)
+		}
+		if base, err = r.Refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// propose encodes the generation after base that makes the change, folds it as
+// every reader will, and asserts what must hold of the result.
+func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State, error) {
+	ops, err := c.ops(base)
+	if err != nil {
+		return nil, nil, err
+	}
+	g := Generation{
+		Number: base.Generation + 1, Previous: base.Hash,
+		Checkpoint: base.Checkpoint, Floor: base.Floor, Ops: ops,
+	}
+	for _, op := range ops {
+		if op.Type == OpCheckpoint {
+			g.Checkpoint = new(CheckpointRef)
+			if err := object.DecodeCBOR(op.Body, g.Checkpoint); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	if err := r.random(g.Nonce[:]); err != nil {
+		return nil, nil, err
+	}
+	data, err := encodeGeneration(&g, r.config.ID, c.author)
+	if err != nil {
+		return nil, nil, err
+	}
+	after, void, err := base.foldNext(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("refused to commit: %w", err)
+	}
+	if len(void) > 0 {
+		return nil, nil, fmt.Errorf("refused to commit generation %d: its %s is void", g.Number, void[0].Type)
+	}
+	if err := c.assert(base, after, view); err != nil {
+		return nil, nil, fmt.Errorf("refused to commit generation %d, which would break the repository: %w", after.Generation, err)
+	}
+	return data, after, nil
+}
+
+// putNew creates key and reports whether it now holds data. Whatever the put
+// answered, what is there is what counts: a put that failed may have been
+// applied, so the whole bytes are read back and compared, and where nothing is
+// there the same bytes are put again.
+func (r *Repo) putNew(ctx context.Context, key string, data []byte) (bool, error) {
+	return createBytes(ctx, r.store, key, data)
+}
+
+func createBytes(ctx context.Context, st *store.Store, key string, data []byte) (bool, error) {
+	for attempt := 1; ; attempt++ {
+		putErr := st.PutNew(ctx, key, data)
+		if putErr == nil {
+			return true, nil
+		}
+		there, err := st.Get(ctx, key, int64(len(data)))
+		switch {
+		case err == nil:
+			return bytes.Equal(there, data), nil
+		case errors.Is(err, store.ErrTooLarge):
+			return false, nil
+		case !errors.Is(err, store.ErrNotFound) || attempt == maxPuts || ctx.Err() != nil:
+			return false, errors.Join(putErr, err)
+		}
+	}
+}
+
+// checkRelied is R3: every id that c relies on is visible in base, whose index
+// view is, or c adds it.
+func (c *change) checkRelied(view *index.Index) error {
+	for _, ids := range c.relied {
+		for _, id := range ids {
+			if !view.Has(id) && !c.run.has(id) {
+				return fmt.Errorf("%w: object %s", ErrObjectGone, id)
+			}
+		}
+	}
+	return nil
+}
+
+// has reports whether s registers an object of the given id; a nil s does not.
+func (s *stagedRun) has(id object.ID) bool { return s != nil && s.run.Has(id) }
+
+// assert is the last look at every commit, by whatever way it came here: no op
+// is void, nothing unknown is added, every new root is visible, and no visible
+// entry lies in a segment condemned since its name was chosen. That what is
+// visible stays closed under refs is what checkRelied found on the same base.
+func (c *change) assert(base, after *State, view *index.Index) error {
+	if len(after.Unknown) != len(base.Unknown) {
+		return errors.New("it holds an op of an unknown type")
+	}
+	for _, snap := range after.Snapshots[len(base.Snapshots):] {
+		for _, id := range []object.ID{snap.ID, snap.Root} {
+			if !view.Has(id) && !c.run.has(id) {
+				return fmt.Errorf("snapshot %s: object %s is not visible", snap.ID.Short(), id)
+			}
+		}
+	}
+	if c.run == nil {
+		return nil
+	}
+	return c.run.assertPresent(after.Condemned)
+}
+
+// assertPresent refuses a run with a segment that some generation condemned.
+func (s *stagedRun) assertPresent(condemned map[pack.Name]uint64) error {
+	for _, segment := range s.run.Segments() {
+		if at, ok := condemned[segment.Name]; ok {
+			return fmt.Errorf("segment %s was condemned by generation %d", segment.Name, at)
+		}
+	}
+	return nil
+}
+
+// adopt makes a state that this process committed the newest one.
+func (r *Repo) adopt(after *State, staged *stagedRun) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if staged != nil {
+		r.runs[staged.add.Name] = staged.run
+	}
+	if after.Generation > r.state.Generation {
+		r.state = after
+	}
+	return r.remember(r.state)
+}

@@ -1,0 +1,144 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/pack"
+	"bluesky/store"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// maxReloads is how often a reader that meets a missing segment looks for a
+// newer state before it says that data is lost (R9).
+const maxReloads = 3
+
+// Index returns what is visible in the state s: the rows of its runs, but for
+// those in condemned segments.
+func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.view.state == s && r.view.index != nil {
+		return r.view.index, nil
+	}
+	if err := r.openRuns(ctx, s); err != nil {
+		return nil, err
+	}
+	runs := make([]*index.Run, len(s.Runs))
+	at := make([]uint64, len(s.Runs))
+	for i, run := range s.Runs {
+		runs[i], at[i] = r.runs[run.Name], run.Generation
+	}
+	hidden := func(name pack.Name) bool { _, ok := s.Condemned[name]; return ok }
+	r.view = view{s, index.New(runs, at, hidden)}
+	return r.view.index, nil
+}
+
+// openRuns opens the runs of s that are not open yet. It needs r.mu.
+func (r *Repo) openRuns(ctx context.Context, s *State) error {
+	opened := make([]*index.Run, len(s.Runs))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(readAhead)
+	for i, run := range s.Runs {
+		if r.runs[run.Name] != nil {
+			continue
+		}
+		g.Go(func() (err error) {
+			opened[i], err = r.openRun(gctx, run.AddRun, func(ctx context.Context) ([]byte, error) {
+				return r.store.Get(ctx, run.Name.Key(), int64(run.Size))
+			})
+			return err
+		})
+	}
+	err := g.Wait()
+	for i, run := range opened {
+		if run != nil {
+			r.runs[s.Runs[i].Name] = run
+		}
+	}
+	return err
+}
+
+// openRun opens the run that add describes, from the cache or as fetch has it.
+func (r *Repo) openRun(ctx context.Context, add AddRun, fetch func(context.Context) ([]byte, error)) (*index.Run, error) {
+	meta := index.Meta{Repository: r.config.ID, Name: add.Name, Size: int64(add.Size), Hash: add.Hash}
+	run, err := r.cache.Run(ctx, meta, fetch)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", add.Name, err)
+	}
+	return run, nil
+}
+
+// Sealed reads the object of the given id and verifies its sum. The caller
+// owns Refs and Bytes of the result.
+//
+// The error wraps [ErrNotFound] where no visible entry has the id,
+// [store.ErrNotFound] where its segment is gone, and [object.ErrCorrupt].
+func (r *Repo) Sealed(ctx context.Context, id object.ID) (object.Sealed, object.Session, error) {
+	s := r.State()
+	for reload := 0; ; reload++ {
+		o, row, err := r.sealedIn(ctx, s, id)
+		gone := errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrNotFound)
+		if !gone || reload == maxReloads {
+			return o, row, err
+		}
+		// Another process may have moved the object and deleted the segment.
+		newer, refreshErr := r.Refresh(ctx)
+		if refreshErr != nil {
+			return o, row, errors.Join(err, refreshErr)
+		}
+		if newer == s {
+			return o, row, err
+		}
+		s = newer
+	}
+}
+
+// sealedIn reads id as the state s shows it, from the first copy that is whole.
+func (r *Repo) sealedIn(ctx context.Context, s *State, id object.ID) (object.Sealed, object.Session, error) {
+	view, err := r.Index(ctx, s)
+	if err != nil {
+		return object.Sealed{}, object.Session{}, err
+	}
+	places := view.Lookup(id)
+	if len(places) == 0 {
+		return object.Sealed{}, object.Session{}, fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
+	var failed error
+	for i := range places {
+		o, row, err := r.readAt(ctx, &places[i])
+		if err == nil {
+			return o, row, nil
+		}
+		failed = errors.Join(failed, err)
+	}
+	return object.Sealed{}, object.Session{}, failed
+}
+
+// readAt reads the object that a row of a run points at.
+func (r *Repo) readAt(ctx context.Context, at *index.Location) (object.Sealed, object.Session, error) {
+	e, err := r.segments.open(ctx, r.config.ID, &at.Segment)
+	if err != nil {
+		return object.Sealed{}, object.Session{}, fmt.Errorf("object %s: %w", at.Row.ID.Short(), err)
+	}
+	i, ok := e.header.Locate(at.Row.ID, at.Row.Offset)
+	if !ok || e.header.Objects[i].Sum != at.Row.Sum {
+		return object.Sealed{}, object.Session{}, fmt.Errorf("object %s: %w: the run and the header of segment %s disagree",
+			at.Row.ID.Short(), object.ErrCorrupt, at.Segment.Name)
+	}
+	return e.header.Read(ctx, e.source, i)
+}
+
+// Header returns the verified header of a segment, and where its bytes are
+// read from with least effort.
+func (r *Repo) Header(ctx context.Context, seg *index.Segment) (*pack.Header, pack.ReaderAt, error) {
+	e, err := r.segments.open(ctx, r.config.ID, seg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e.header, e.source, nil
+}

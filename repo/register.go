@@ -1,0 +1,179 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"bluesky/index"
+	"bluesky/object"
+)
+
+// checkpointEvery is how many generations a reader replays at most, about:
+// each costs it a small read.
+const checkpointEvery = 64
+
+// AddRun registers what the session has added so far, so that a crash loses
+// no more than what came after. The session goes on. What was claimed must have
+// been added, and no call of Add may be under way: else a ref out of what is
+// registered could lead nowhere, and the commit is refused.
+func (s *Session) AddRun(ctx context.Context) error {
+	_, err := s.register(ctx, nil)
+	return err
+}
+
+// Commit registers what the session has added and adds the snapshot, whose
+// object and root are among it or visible. It returns the state that it made.
+//
+// The error wraps [ErrObjectGone] when something that the snapshot needs was
+// removed meanwhile; the backup starts again then, in a new session.
+func (s *Session) Commit(ctx context.Context, snapshot AddSnapshot) (*State, error) {
+	return s.register(ctx, &snapshot)
+}
+
+func (s *Session) register(ctx context.Context, snapshot *AddSnapshot) (*State, error) {
+	for _, l := range []*lane{s.data, s.meta} {
+		if err := s.flush(l); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	staged, err := s.stage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := change{author: s.signer, run: staged, relied: s.relied, ops: s.ops(ctx, staged, snapshot)}
+	after, err := s.repo.commit(ctx, s.base, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.journal.finish(after); err != nil {
+		return nil, err
+	}
+	return after, s.advance(ctx, after)
+}
+
+// stage uploads the run of what the session has added since the last one, nil
+// if that is nothing. It needs s.mu.
+func (s *Session) stage(ctx context.Context) (*stagedRun, error) {
+	if s.rows.Len() == 0 {
+		return nil, nil
+	}
+	var name index.RunName
+	if err := s.repo.random(name[:]); err != nil {
+		return nil, err
+	}
+	data, hash, err := s.rows.Encode(s.repo.config.ID, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.repo.put(ctx, name.Key(), data); err != nil {
+		return nil, fmt.Errorf("run %s: %w", name, err)
+	}
+	s.stats.StoredBytes += uint64(len(data))
+	add := AddRun{Name: name, Size: uint64(len(data)), Hash: hash}
+	run, err := s.repo.openRun(ctx, add, func(context.Context) ([]byte, error) { return data, nil })
+	return &stagedRun{add, run}, err
+}
+
+// ops returns what makes the ops of a generation of this session: the ends of
+// sessions that a crash on this machine has left, the run, the snapshot, and
+// now and then a checkpoint of the base.
+func (s *Session) ops(ctx context.Context, staged *stagedRun, snapshot *AddSnapshot) func(*State) ([]Op, error) {
+	return func(base *State) ([]Op, error) {
+		ops, err := s.journal.ends(base, s.signer)
+		if err != nil {
+			return nil, err
+		}
+		sequence := s.sequence
+		add := func(t OpType, body any) error {
+			sequence++
+			op, err := newStatement(s.signer, s.repo.config.ID, s.id, sequence, t, body)
+			ops = append(ops, op)
+			return err
+		}
+		if staged != nil {
+			if err := add(OpAddRun, &staged.add); err != nil {
+				return nil, err
+			}
+		}
+		if snapshot != nil {
+			if err := add(OpAddSnapshot, snapshot); err != nil {
+				return nil, err
+			}
+		}
+		op, err := s.checkpoint(ctx, base)
+		if op != nil {
+			ops = append(ops, *op)
+		}
+		return ops, err
+	}
+}
+
+// checkpoint uploads the state base and returns the op that records it, nil
+// while the last one is recent enough.
+func (s *Session) checkpoint(ctx context.Context, base *State) (*Op, error) {
+	var last uint64
+	if base.Checkpoint != nil {
+		last = base.Checkpoint.Number
+	}
+	if base.Generation-last < checkpointEvery {
+		return nil, nil
+	}
+	// One that a lost race has left over serves as well, if it is newer.
+	if s.ref == nil || s.ref.Number <= last {
+		ref, err := s.repo.putCheckpoint(ctx, base)
+		if err != nil {
+			return nil, err
+		}
+		s.ref = ref
+	}
+	body, err := object.EncodeCBOR(s.ref)
+	return &Op{OpCheckpoint, opVersion, body}, err
+}
+
+// putCheckpoint makes the state s durable and returns its name and hash.
+func (r *Repo) putCheckpoint(ctx context.Context, s *State) (*CheckpointRef, error) {
+	data, err := EncodeState(s)
+	if err != nil {
+		return nil, err
+	}
+	ref := &CheckpointRef{Number: s.Generation, Hash: object.HashBytes("checkpoint", data)}
+	if err := r.random(ref.Name[:]); err != nil {
+		return nil, err
+	}
+	if err := r.put(ctx, ref.Name.Key(), data); err != nil {
+		return nil, fmt.Errorf("checkpoint of generation %d: %w", s.Generation, err)
+	}
+	return ref, nil
+}
+
+// advance makes after the base of what the session adds next. It needs s.mu.
+func (s *Session) advance(ctx context.Context, after *State) error {
+	view, err := s.repo.Index(ctx, after)
+	if err != nil {
+		return err
+	}
+	// The statements of this session up to here are in after.
+	s.sequence = after.sessions[s.id].sequence
+	s.base, s.view = after, view
+	s.relied = nil
+	s.rows = index.NewBuilder()
+	return nil
+}
+
+// Close ends the session locally: it waits for uploads under way and releases
+// the lock. What was not committed stays behind as orphans; nothing is deleted.
+func (s *Session) Close() error {
+	s.fail(context.Canceled)
+	for _, l := range []*lane{s.data, s.meta} {
+		l.uploads.wait()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	registered := false
+	if state, ok := s.base.sessions[s.id]; ok {
+		registered = !state.ended
+	}
+	return s.journal.close(registered)
+}

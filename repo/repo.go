@@ -1,0 +1,265 @@
+// Package repo is a repository as it looks without a key: its identity, its
+// log of generations, the state that the log adds up to, and the sessions in
+// which writers register segments.
+//
+// The invariant that every generation keeps, called I1: each visible entry's
+// refs and each live root resolve to a visible entry. So one look at the top of
+// a reused subtree answers for all below it. The log grows only by creating
+// gen/N+1 where it is absent, which is the commit point of everything; see
+// commit.go for the protocol and docs/architecture.md for what a crash leaves.
+//
+// Nothing here decrypts. Role keys come in as a [crypto.Signer].
+package repo
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/store"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrNoRepository: there is none at this place.
+	ErrNoRepository = errors.New("there is no repository here")
+	// ErrRepositoryExists: there is one already.
+	ErrRepositoryExists = errors.New("a repository exists here already")
+	// ErrForeign: the repository is not the one that a key or the trust file
+	// belongs to.
+	ErrForeign = errors.New("this is not the repository that was expected")
+	// ErrRollback: the log is older than, or does not extend, what this
+	// machine has seen.
+	ErrRollback = errors.New("the repository was rolled back")
+	// ErrReadOnly: the log holds ops of a newer bluesky.
+	ErrReadOnly = errors.New("the repository was written by a newer bluesky; upgrade before writing to it")
+	// ErrObjectGone: an object that a writer relied on is no longer visible.
+	ErrObjectGone = errors.New("an object that this backup relies on was removed meanwhile")
+	// ErrNotFound: no visible entry has this id.
+	ErrNotFound = errors.New("object not found")
+)
+
+// Options say where a client keeps what it knows of repositories.
+type Options struct {
+	StateDir       string    // trust file and journals, per repository; "" keeps none
+	CacheDir       string    // runs, per repository; may vanish at any time; "" keeps none
+	AcceptRollback bool      // take the log as it is and trust it from now on
+	Rand           io.Reader // nil is crypto/rand
+	Now            func() time.Time
+}
+
+// A Repo is an open repository. It is safe for concurrent use.
+type Repo struct {
+	store    *store.Store
+	config   Config
+	genesis  *State
+	options  Options
+	trusted  trust // as read at Open
+	pinned   bool  // the identity is confirmed by a key or the trust file
+	cache    *index.Cache
+	segments *segmentCache
+
+	mu    sync.Mutex
+	state *State // newest verified
+	runs  map[index.RunName]*index.Run
+	view  view // the last that was asked for
+}
+
+// A view is what is visible in a state.
+type view struct {
+	state *State
+	index *index.Index
+}
+
+// Open reads the identity of the repository in st and what this machine knows
+// of it. It does not read the log: that is [Repo.Refresh]. The caller keeps st
+// open until after [Repo.Close].
+//
+// The error wraps [ErrNoRepository] where there is none, and [ErrForeign] where
+// the trust file knows another one by the same id.
+func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) {
+	config, raw, err := readConfig(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	data, err := st.Get(ctx, GenerationKey(0), generationMax)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: its init was interrupted; run init again", ErrNoRepository)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("generation 0: %w", err)
+	}
+	first, err := genesis(config, raw, data)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repo{
+		store: st, config: config, genesis: first, state: first,
+		options:  options.filled(config.ID),
+		segments: newSegmentCache(st),
+		runs:     map[index.RunName]*index.Run{},
+	}
+	if r.options.CacheDir != "" {
+		if r.cache, err = index.Open(r.options.CacheDir); err != nil {
+			return nil, fmt.Errorf("cache: %w", err)
+		}
+	}
+	if r.options.StateDir != "" {
+		if r.trusted, err = readTrust(r.options.StateDir); err != nil {
+			return nil, err
+		}
+	}
+	if r.trusted.known() {
+		if err := r.Pin(r.trusted.Identity); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// filled returns o with its defaults, and the folders of one repository.
+func (o Options) filled(id object.RepositoryID) Options {
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.StateDir != "" {
+		o.StateDir = filepath.Join(o.StateDir, id.String())
+	}
+	if o.CacheDir != "" {
+		o.CacheDir = filepath.Join(o.CacheDir, id.String())
+	}
+	return o
+}
+
+// readConfig fetches and decodes bluesky.json.
+func readConfig(ctx context.Context, st *store.Store) (Config, []byte, error) {
+	raw, err := st.Get(ctx, ConfigKey, configMax)
+	if errors.Is(err, store.ErrNotFound) {
+		return Config{}, nil, ErrNoRepository
+	}
+	if err != nil {
+		return Config{}, nil, fmt.Errorf("%s: %w", ConfigKey, err)
+	}
+	config, err := DecodeConfig(raw)
+	return config, raw, err
+}
+
+// Close releases the mapped runs. Nothing that was committed depends on it.
+func (r *Repo) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var err error
+	for _, run := range r.runs {
+		err = errors.Join(err, run.Close())
+	}
+	r.runs, r.view = map[index.RunName]*index.Run{}, view{}
+	return err
+}
+
+// Config returns the parameters of the repository.
+func (r *Repo) Config() Config { return r.config }
+
+// Identity returns who the repository says that it is.
+func (r *Repo) Identity() Identity {
+	return Identity{r.config.ID, r.genesis.Admin, r.genesis.Origin}
+}
+
+// Verified reports whether a key or the trust file has confirmed the identity.
+func (r *Repo) Verified() bool { return r.pinned }
+
+// Pin confirms the identity by what a key or a file of this machine says. The
+// error wraps [ErrForeign].
+func (r *Repo) Pin(want Identity) error {
+	if got := r.Identity(); got != want {
+		return fmt.Errorf("%w: it has id %s and admin key %s, not %s and %s", ErrForeign,
+			got.Repository, got.Admin, want.Repository, want.Admin)
+	}
+	r.pinned = true
+	return nil
+}
+
+// Refresh reads the log up to its head, verifies it and returns the state.
+// What it has seen is recorded in the trust file.
+//
+// The error wraps [ErrRollback] when the log does not extend what this machine
+// has seen before.
+func (r *Repo) Refresh(ctx context.Context) (*State, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, err := r.refresh(ctx)
+	if errors.Is(err, ErrRollback) && r.options.AcceptRollback {
+		r.trusted = trust{}
+		r.state = r.genesis
+		s, err = r.refresh(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.state = s
+	return s, r.remember(s)
+}
+
+// refresh needs r.mu.
+func (r *Repo) refresh(ctx context.Context) (*State, error) {
+	known := max(r.state.Generation, r.trusted.Generation)
+	if known == 0 {
+		listed, err := r.newestListed(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list generations: %w", err)
+		}
+		known = listed
+	}
+	if ok, err := r.hasGeneration(ctx, known); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, rollback("generation %d was seen before and is missing", known)
+	}
+	head, err := r.findHead(ctx, known)
+	if err != nil {
+		return nil, fmt.Errorf("find the newest generation: %w", err)
+	}
+	if head == r.state.Generation {
+		return r.state, nil
+	}
+	from, err := r.start(ctx, r.state, head)
+	if err != nil {
+		return nil, err
+	}
+	return r.replay(ctx, from, head)
+}
+
+// remember records s in the trust file. It needs r.mu.
+func (r *Repo) remember(s *State) error {
+	r.trusted = trust{r.Identity(), s.Generation, s.Hash}
+	if r.options.StateDir == "" {
+		return nil
+	}
+	if err := writeTrust(r.options.StateDir, r.trusted, r.options.AcceptRollback); err != nil {
+		return fmt.Errorf("trust file: %w", err)
+	}
+	return nil
+}
+
+// State returns the newest state that was verified, without looking for a
+// newer one.
+func (r *Repo) State() *State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
+}
+
+// random fills b. The system's source does not fail; another one may.
+func (r *Repo) random(b []byte) error {
+	_, err := io.ReadFull(r.options.Rand, b)
+	return err
+}

@@ -1,0 +1,204 @@
+package repo
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"sync"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/pack"
+)
+
+// A Session is one run of a writer: it packs sealed objects into segments,
+// uploads them, and registers them with a commit. Everything but Close is safe
+// for concurrent use until Commit.
+//
+// Order of durability: data segments, then the metadata segments that may
+// refer to them, then the run, then the generation, which is the commit point.
+// After a crash anywhere before, the bucket holds segments and perhaps a run
+// that no generation names: orphans, invisible to everyone.
+type Session struct {
+	repo    *Repo
+	id      object.SessionID
+	signer  crypto.Signer
+	journal *journal
+	ctx     context.Context // canceled with the first error of an upload as its cause
+	fail    context.CancelCauseFunc
+	data    *lane
+	meta    *lane
+
+	mu       sync.Mutex
+	base     *State
+	view     *index.Index
+	own      map[object.ID]struct{} // claimed
+	relied   [][]object.ID          // external refs of the segments in rows
+	rows     *index.Builder         // of the run being filled
+	sequence uint64                 // of the last statement made
+	stats    SessionStats
+	ref      *CheckpointRef // uploaded and not yet committed
+}
+
+// SessionStats count what a session has added; sizes in bytes.
+type SessionStats struct {
+	DataObjects, MetaObjects uint64
+	SealedBytes              uint64 // of objects
+	StoredBytes              uint64 // of finished segments and runs
+}
+
+// Begin starts a session on the newest state. The signer needs the role of
+// writer. The session holds a lock in the state folder until it is closed, by
+// which the next run on this machine tells that it is alive.
+func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error) {
+	base, err := r.Refresh(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if base.ReadOnly() {
+		return nil, ErrReadOnly
+	}
+	key, err := publicKey(signer)
+	if err != nil {
+		return nil, err
+	}
+	if role, _ := base.Role(key); role != RoleWriter && role != roleAdmin {
+		return nil, fmt.Errorf("key %s is no writer of this repository: its role was removed", key)
+	}
+	view, err := r.Index(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{
+		repo: r, signer: signer, base: base, view: view,
+		own:  map[object.ID]struct{}{},
+		rows: index.NewBuilder(),
+		data: newLane(r.config, object.ClassData),
+		meta: newLane(r.config, object.ClassMeta),
+	}
+	s.ctx, s.fail = context.WithCancelCause(ctx)
+	if err := r.random(s.id[:]); err != nil {
+		return nil, err
+	}
+	s.journal, err = openJournal(r.options.StateDir, s.id)
+	return s, err
+}
+
+// ID returns the session's identity, from which its sealing keys derive.
+func (s *Session) ID() object.SessionID { return s.id }
+
+// Stats returns what the session has added so far.
+func (s *Session) Stats() SessionStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// Claim reports whether the caller is the one to seal and Add the object:
+// neither the repository nor this session has it yet. A second caller with
+// the same id may refer to it at once.
+func (s *Session) Claim(id object.ID) bool {
+	s.mu.Lock()
+	_, mine := s.own[id]
+	view := s.view
+	s.mu.Unlock()
+	if mine || view.Has(id) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, mine := s.own[id]; mine {
+		return false
+	}
+	s.own[id] = struct{}{}
+	return true
+}
+
+// Add packs o, which was claimed before, and uploads the segment that it
+// fills. It copies o; it blocks while enough uploads are under way. The error
+// of an upload in the background comes back from a later Add or from Commit.
+func (s *Session) Add(o object.Sealed, row object.Session) error {
+	l := s.data
+	if o.Kind.Class() == object.ClassMeta {
+		l = s.meta
+	}
+	full, err := l.add(o, row)
+	if err != nil {
+		return err
+	}
+	s.count(&o)
+	if full == nil {
+		return nil
+	}
+	return s.ship(l, full)
+}
+
+func (s *Session) count(o *object.Sealed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.Kind.Class() == object.ClassData {
+		s.stats.DataObjects++
+	} else {
+		s.stats.MetaObjects++
+	}
+	s.stats.SealedBytes += uint64(len(o.Bytes))
+}
+
+// ship finishes a full segment and uploads it in the background. Before a
+// metadata segment all data that it may refer to is made durable.
+func (s *Session) ship(l *lane, full *filled) error {
+	if l.class == object.ClassMeta {
+		if err := s.flush(s.data); err != nil {
+			l.uploads.closeTicket(full.ticket)
+			return err
+		}
+	}
+	return l.uploads.start(s.ctx, full.ticket, func() {
+		defer l.recycle(full.builder)
+		if err := s.upload(full.builder); err != nil {
+			s.fail(err)
+		}
+	})
+}
+
+// flush ships the open segment of a lane and waits until all that the lane
+// has shipped is durable.
+func (s *Session) flush(l *lane) error {
+	if full := l.take(); full != nil {
+		if err := s.ship(l, full); err != nil {
+			return err
+		}
+	}
+	l.uploads.wait()
+	return context.Cause(s.ctx)
+}
+
+// upload makes one segment durable under a new random name and notes its rows.
+func (s *Session) upload(b *pack.Builder) error {
+	name, err := pack.NewName(s.repo.options.Rand)
+	if err != nil {
+		return err
+	}
+	segment, err := b.Finish(name)
+	if err != nil {
+		return err
+	}
+	if err := s.repo.put(s.ctx, name.Key(), segment.Bytes); err != nil {
+		return fmt.Errorf("segment %s: %w", name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.StoredBytes += uint64(len(segment.Bytes))
+	s.relied = append(s.relied, segment.Header.External)
+	return s.rows.AddSegment(index.SegmentOf(segment, s.id), segment.Header)
+}
+
+// put makes data durable under a name that only this process knows.
+func (r *Repo) put(ctx context.Context, key string, data []byte) error {
+	won, err := r.putNew(ctx, key, data)
+	if err == nil && !won {
+		err = errors.New("the name is taken by other bytes")
+	}
+	return err
+}

@@ -1,0 +1,320 @@
+package repo
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/pack"
+)
+
+// A State is what the generations up to one of them add up to: the head of the
+// log, folded. It is immutable; folding another generation makes a new one.
+// docs/format.md, "Generations".
+type State struct {
+	Repository object.RepositoryID
+	Origin     object.Hash // of generation 0
+	Admin      PublicKey
+	Generation uint64
+	Hash       object.Hash // of the bytes of that generation
+	Checkpoint *CheckpointRef
+	Floor      uint64
+	Runs       []Run                // registered, in log order
+	Snapshots  []Snapshot           // live, in log order
+	Condemned  map[pack.Name]uint64 // segments no longer used, by the generation that condemned them
+	Unknown    []Entry              // ops that this reader does not know, in log order
+
+	roles    []roleEntry // in force, in log order
+	sessions map[object.SessionID]sessionState
+}
+
+// A Run is a registered run and the segments that it lists.
+type Run struct {
+	AddRun
+	Generation uint64 // that registered it
+	Session    object.SessionID
+	Signer     PublicKey
+	op         Op
+}
+
+// A Snapshot is a live root.
+type Snapshot struct {
+	AddSnapshot
+	Generation uint64 // that added it
+	Session    object.SessionID
+	Signer     PublicKey
+	op         Op
+}
+
+// An Entry is an op with the generation that it stands in.
+type Entry struct {
+	Generation uint64 `cbor:"1,keyasint,omitempty"`
+	Op         Op     `cbor:"2,keyasint"`
+}
+
+type roleEntry struct {
+	RoleChange
+	generation uint64
+	op         Op
+}
+
+// sessionState is what the log knows of one run of a writer.
+type sessionState struct {
+	signer     PublicKey
+	sequence   uint64 // of its newest statement
+	generation uint64 // of its newest statement
+	ended      bool
+}
+
+// ReadOnly reports whether the log holds ops of a newer bluesky, so that this
+// one must not write: it would act on a state it knows only in part.
+func (s *State) ReadOnly() bool { return len(s.Unknown) > 0 }
+
+// Snapshot returns the live snapshot of the given id.
+func (s *State) Snapshot(id object.ID) (Snapshot, bool) {
+	for _, snap := range s.Snapshots {
+		if snap.ID == id {
+			return snap, true
+		}
+	}
+	return Snapshot{}, false
+}
+
+// Unfinished returns the sessions that have registered something and have not
+// ended, ascending by id.
+func (s *State) Unfinished() []object.SessionID {
+	var ids []object.SessionID
+	for id, session := range s.sessions {
+		if !session.ended {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, compareSessions)
+	return ids
+}
+
+// Role returns what key may do.
+func (s *State) Role(key PublicKey) (RoleID, bool) {
+	if key == s.Admin {
+		return roleAdmin, true
+	}
+	for _, r := range s.roles {
+		if r.Key == key {
+			return r.Role, true
+		}
+	}
+	return 0, false
+}
+
+// extends reports whether everything visible in old is visible in s: s has
+// every run of old and condemns nothing that old does not.
+func (s *State) extends(old *State) bool {
+	if len(s.Runs) < len(old.Runs) {
+		return false
+	}
+	for i, r := range old.Runs {
+		if s.Runs[i].Name != r.Name {
+			return false
+		}
+	}
+	for name := range s.Condemned {
+		if _, known := old.Condemned[name]; !known {
+			return false
+		}
+	}
+	return true
+}
+
+// clone returns a copy that fold may change.
+func (s *State) clone() *State {
+	c := *s
+	c.Runs = slices.Clip(s.Runs)
+	c.Snapshots = slices.Clip(s.Snapshots)
+	c.Unknown = slices.Clip(s.Unknown)
+	c.roles = slices.Clone(s.roles)
+	c.Condemned = maps.Clone(s.Condemned)
+	c.sessions = maps.Clone(s.sessions)
+	return &c
+}
+
+// genesis folds generation 0, whose author it pins as the admin.
+func genesis(c Config, config, data []byte) (*State, error) {
+	g, err := DecodeGeneration(data)
+	if err != nil {
+		return nil, fmt.Errorf("generation 0: %w", err)
+	}
+	if g.Number != 0 || g.Previous != object.HashBytes("config", config) {
+		return nil, fmt.Errorf("generation 0: %w: it does not belong to this %s", object.ErrCorrupt, ConfigKey)
+	}
+	s := &State{
+		Repository: c.ID,
+		Origin:     hashGeneration(data),
+		Admin:      g.Author,
+		Condemned:  map[pack.Name]uint64{},
+		sessions:   map[object.SessionID]sessionState{},
+	}
+	_, err = s.apply(g, data)
+	return s, err
+}
+
+// next folds the bytes of the generation after s.
+func (s *State) next(data []byte) (*State, error) {
+	after, _, err := s.foldNext(data)
+	return after, err
+}
+
+// foldNext is next and returns the ops that were void.
+func (s *State) foldNext(data []byte) (*State, []Op, error) {
+	n := s.Generation + 1
+	g, err := DecodeGeneration(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("generation %d: %w", n, err)
+	}
+	if g.Number != n {
+		return nil, nil, fmt.Errorf("generation %d: %w: it says that it is number %d", n, object.ErrCorrupt, g.Number)
+	}
+	if g.Previous != s.Hash {
+		return nil, nil, fmt.Errorf("generation %d: %w: it does not follow generation %d", n, object.ErrCorrupt, s.Generation)
+	}
+	c := s.clone()
+	void, err := c.apply(g, data)
+	return c, void, err
+}
+
+// apply folds g, whose place in the chain is checked, into s, and returns the
+// ops that were void.
+func (s *State) apply(g *Generation, data []byte) (void []Op, err error) {
+	role, ok := s.Role(g.Author)
+	if !ok {
+		return nil, fmt.Errorf("generation %d: %w: its author %s has no role here", g.Number, object.ErrCorrupt, g.Author)
+	}
+	if err := g.verify(s.Repository); err != nil {
+		return nil, fmt.Errorf("generation %d: %w", g.Number, err)
+	}
+	s.Generation, s.Hash = g.Number, hashGeneration(data)
+	for _, op := range g.Ops {
+		if !op.known() {
+			s.Unknown = append(s.Unknown, Entry{g.Number, op})
+		} else if !s.fold(g, role, op) {
+			void = append(void, op)
+		}
+	}
+	if !sameCheckpoint(g.Checkpoint, s.Checkpoint) && !s.ReadOnly() {
+		return nil, fmt.Errorf("generation %d: %w: its checkpoint is not the newest", g.Number, object.ErrCorrupt)
+	}
+	if g.Floor < s.Floor {
+		return nil, fmt.Errorf("generation %d: %w: its floor is below the one before", g.Number, object.ErrCorrupt)
+	}
+	s.Checkpoint, s.Floor = g.Checkpoint, g.Floor
+	return void, nil
+}
+
+func sameCheckpoint(a, b *CheckpointRef) bool {
+	return a == nil && b == nil || a != nil && b != nil && *a == *b
+}
+
+// fold applies one op of g, of a type that it knows, and reports whether it is
+// not void. A void op changes nothing.
+func (s *State) fold(g *Generation, role RoleID, op Op) bool {
+	switch {
+	case !may(op.Type, role):
+		return false
+	case isStatement(op.Type):
+		return s.foldStatement(g, op)
+	case op.Type == OpSessionEnd:
+		return s.foldSessionEnd(g, role, op)
+	default:
+		return s.foldCheckpoint(g, op)
+	}
+}
+
+func (s *State) foldSessionEnd(g *Generation, role RoleID, op Op) bool {
+	var end SessionEnd
+	if object.DecodeCBOR(op.Body, &end) != nil {
+		return false
+	}
+	session, ok := s.sessions[end.Session]
+	if !ok || session.ended || session.signer != g.Author && role != roleAdmin {
+		return false
+	}
+	session.ended = true
+	s.sessions[end.Session] = session
+	return true
+}
+
+func (s *State) foldCheckpoint(g *Generation, op Op) bool {
+	var ref CheckpointRef
+	if object.DecodeCBOR(op.Body, &ref) != nil || ref.Number >= g.Number ||
+		s.Checkpoint != nil && ref.Number <= s.Checkpoint.Number {
+		return false
+	}
+	s.Checkpoint = &ref
+	return true
+}
+
+func (s *State) foldStatement(g *Generation, op Op) bool {
+	st, err := decodeStatement(op, s.Repository)
+	if err != nil || st.Signer != g.Author {
+		return false
+	}
+	session, ok := s.sessions[st.Session]
+	if !ok {
+		session = sessionState{signer: st.Signer}
+	}
+	if session.ended || session.signer != st.Signer || st.Sequence <= session.sequence {
+		return false
+	}
+	if !s.perform(g.Number, op, &st) {
+		return false
+	}
+	session.sequence, session.generation = st.Sequence, g.Number
+	// Only what registers segments keeps a session open; a snapshot is the last
+	// thing that its session does, and a role the only one.
+	session.ended = op.Type != OpAddRun
+	s.sessions[st.Session] = session
+	return true
+}
+
+// perform changes s as the verified statement st asks, and reports whether it
+// is not void.
+func (s *State) perform(generation uint64, op Op, st *Statement) bool {
+	switch op.Type {
+	case OpAddRun:
+		var body AddRun
+		if object.DecodeCBOR(st.Body, &body) != nil || s.hasRun(body.Name) {
+			return false
+		}
+		s.Runs = append(s.Runs, Run{body, generation, st.Session, st.Signer, op})
+	case OpAddSnapshot:
+		var body AddSnapshot
+		if object.DecodeCBOR(st.Body, &body) != nil || !body.Time.Valid() || len(body.Summary) > summaryMax {
+			return false
+		}
+		if _, ok := s.Snapshot(body.ID); ok {
+			return false
+		}
+		s.Snapshots = append(s.Snapshots, Snapshot{body, generation, st.Session, st.Signer, op})
+	case OpRole:
+		var body RoleChange
+		if object.DecodeCBOR(st.Body, &body) != nil || body.Key == s.Admin ||
+			body.Role != RoleWriter && body.Role != RoleCleaner {
+			return false
+		}
+		s.roles = slices.DeleteFunc(s.roles, func(r roleEntry) bool { return r.Key == body.Key })
+		if !body.Removed {
+			s.roles = append(s.roles, roleEntry{body, generation, op})
+		}
+	}
+	return true
+}
+
+// summaryMax is the most bytes of a sealed summary.
+const summaryMax = 64 << 10
+
+func (s *State) hasRun(name index.RunName) bool {
+	return slices.ContainsFunc(s.Runs, func(r Run) bool { return r.Name == name })
+}
+
+func compareSessions(a, b object.SessionID) int { return slices.Compare(a[:], b[:]) }

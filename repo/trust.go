@@ -1,0 +1,137 @@
+package repo
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"bluesky/object"
+
+	"github.com/gofrs/flock"
+)
+
+// An Identity is what a client knows of a repository from its own side: from
+// its key, its cleaner key file or its trust file.
+type Identity struct {
+	Repository object.RepositoryID
+	Admin      PublicKey
+	Origin     object.Hash // of generation 0
+}
+
+// trust is the newest generation that this machine has seen. The zero value
+// knows nothing.
+type trust struct {
+	Identity
+	Generation uint64
+	Hash       object.Hash
+}
+
+func (t trust) known() bool { return t.Hash != object.Hash{} }
+
+// trustRecord is the trust file. docs/format.md, "Local files".
+type trustRecord struct {
+	Format     string `json:"format"`
+	Version    int    `json:"version"`
+	Repository string `json:"repository"`
+	Admin      string `json:"admin"`
+	Origin     string `json:"generation0"`
+	Generation uint64 `json:"generation"`
+	Hash       string `json:"hash"`
+}
+
+const trustFormat = "bluesky trust"
+
+// readTrust reads the trust file of dir. A missing one is the zero trust; a
+// damaged one is an error, since reading it as missing would let a rollback
+// through.
+func readTrust(dir string) (trust, error) {
+	path := filepath.Join(dir, "trust.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return trust{}, nil
+	}
+	if err != nil {
+		return trust{}, err
+	}
+	var rec trustRecord
+	if err := json.Unmarshal(data, &rec); err != nil || rec.Format != trustFormat {
+		return trust{}, fmt.Errorf("%s: %w: remove it to trust the repository as it is now", path, object.ErrCorrupt)
+	}
+	if rec.Version != 1 {
+		return trust{}, fmt.Errorf("%s: version %d: %w", path, rec.Version, object.ErrVersion)
+	}
+	t := trust{Generation: rec.Generation}
+	err = errors.Join(
+		hexField(t.Repository[:], rec.Repository), hexField(t.Admin[:], rec.Admin),
+		hexField(t.Origin[:], rec.Origin), hexField(t.Hash[:], rec.Hash))
+	if err != nil {
+		return trust{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+// writeTrust records t, unless a concurrent run has recorded a newer
+// generation; force records it all the same.
+func writeTrust(dir string, t trust, force bool) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	lock := flock.New(filepath.Join(dir, "trust.lock"))
+	if err := lock.Lock(); err != nil {
+		return err
+	}
+	defer lock.Unlock() // the file stays; the lock goes with the descriptor
+	if old, err := readTrust(dir); err == nil && !force && old.Generation > t.Generation {
+		return nil
+	}
+	data, err := json.MarshalIndent(trustRecord{
+		Format: trustFormat, Version: 1,
+		Repository: t.Repository.String(), Admin: t.Admin.String(),
+		Origin: hex.EncodeToString(t.Origin[:]), Generation: t.Generation,
+		Hash: hex.EncodeToString(t.Hash[:]),
+	}, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writePrivate(filepath.Join(dir, "trust.json"), append(data, '\n'))
+}
+
+// writePrivate replaces the file at path atomically, readable by its owner
+// only. It is durable on return.
+func writePrivate(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone already after the rename
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync())
+	err = errors.Join(err, f.Close())
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Sync()
+}
+
+// hexField decodes exactly len(dst) bytes.
+func hexField(dst []byte, s string) error {
+	if len(s) != 2*len(dst) {
+		return fmt.Errorf("%w: want %d hex digits", object.ErrCorrupt, 2*len(dst))
+	}
+	if _, err := hex.Decode(dst, []byte(s)); err != nil {
+		return fmt.Errorf("%w: %w", object.ErrCorrupt, err)
+	}
+	return nil
+}
