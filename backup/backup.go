@@ -116,7 +116,8 @@ func attempt(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options
 		return Result{}, err
 	}
 	record := b.record(start)
-	id, err := b.commit(ctx, root, record)
+	record.Root = root
+	id, err := b.commit(ctx, record)
 	if err != nil {
 		return Result{}, err
 	}
@@ -140,7 +141,7 @@ func (b *backup) record(start time.Time) tree.Snapshot {
 	counts := b.counts.record(b.sink.stats())
 	counts.BackupStart, counts.BackupEnd = object.TimeOf(start), object.TimeOf(o.Now())
 	record := tree.Snapshot{
-		Session: [16]byte(b.target.ID()), Time: object.TimeOf(at),
+		Session: b.target.ID(), Time: object.TimeOf(at),
 		Host: o.Host, User: o.User, UID: o.UID, GID: o.GID,
 		Paths: sorted(o.Paths), Tags: sorted(o.Tags), Excludes: o.Excludes,
 		Description: o.Description, Program: o.Program,
@@ -153,8 +154,8 @@ func (b *backup) record(start time.Time) tree.Snapshot {
 }
 
 // commit stores the snapshot object and commits the session.
-func (b *backup) commit(ctx context.Context, root object.ID, record tree.Snapshot) (object.ID, error) {
-	refs, payload, err := tree.EncodeSnapshot(&record, root)
+func (b *backup) commit(ctx context.Context, record tree.Snapshot) (object.ID, error) {
+	refs, payload, err := tree.EncodeSnapshot(&record)
 	if err != nil {
 		return object.ID{}, err
 	}
@@ -171,7 +172,7 @@ func (b *backup) commit(ctx context.Context, root object.ID, record tree.Snapsho
 		series = b.keys.NamedSeries(b.options.Series)
 	}
 	err = b.target.Commit(ctx, repo.AddSnapshot{
-		ID: id, Root: root, Time: record.Time, Series: series, Summary: summary,
+		ID: id, Root: record.Root, Time: record.Time, Series: series, Summary: summary,
 	})
 	if err != nil {
 		return object.ID{}, fmt.Errorf("commit: %w", err)

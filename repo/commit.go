@@ -130,6 +130,9 @@ func createBytes(ctx context.Context, st *store.Store, key string, data []byte) 
 		if putErr == nil {
 			return true, nil
 		}
+		if errors.Is(putErr, store.ErrNotDurable) {
+			return false, putErr // it may be read back now, and be gone after a power cut
+		}
 		there, err := st.Get(ctx, key, int64(len(data)))
 		switch {
 		case err == nil:

@@ -34,8 +34,12 @@ func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 		runs[i], at[i] = r.runs[run.Name], run.Generation
 	}
 	hidden := func(name pack.Name) bool { _, ok := s.Condemned[name]; return ok }
-	r.view = view{s, index.New(runs, at, hidden)}
-	return r.view.index, nil
+	built, err := index.New(runs, at, hidden)
+	if err != nil {
+		return nil, err
+	}
+	r.view = view{s, built}
+	return built, nil
 }
 
 // openRuns opens the runs of s that are not open yet. It needs r.mu.

@@ -158,7 +158,7 @@ func (s *Session) advance(ctx context.Context, after *State) error {
 	s.sequence = after.sessions[s.id].sequence
 	s.base, s.view = after, view
 	s.relied = nil
-	s.rows = index.NewBuilder()
+	s.rows = &index.Builder{}
 	return nil
 }
 

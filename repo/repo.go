@@ -80,7 +80,7 @@ type view struct {
 
 // Open reads the identity of the repository in st and what this machine knows
 // of it. It does not read the log: that is [Repo.Refresh]. The caller keeps st
-// open until after [Repo.Close].
+// open as long as it uses the Repo.
 //
 // The error wraps [ErrNoRepository] where there is none, and [ErrForeign] where
 // the trust file knows another one by the same id.
@@ -107,7 +107,7 @@ func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) 
 		runs:     map[index.RunName]*index.Run{},
 	}
 	if r.options.CacheDir != "" {
-		if r.cache, err = index.Open(r.options.CacheDir); err != nil {
+		if r.cache, err = index.OpenCache(r.options.CacheDir); err != nil {
 			return nil, fmt.Errorf("cache: %w", err)
 		}
 	}
@@ -152,18 +152,6 @@ func readConfig(ctx context.Context, st *store.Store) (Config, []byte, error) {
 	}
 	config, err := DecodeConfig(raw)
 	return config, raw, err
-}
-
-// Close releases the mapped runs. Nothing that was committed depends on it.
-func (r *Repo) Close() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var err error
-	for _, run := range r.runs {
-		err = errors.Join(err, run.Close())
-	}
-	r.runs, r.view = map[index.RunName]*index.Run{}, view{}
-	return err
 }
 
 // Config returns the parameters of the repository.

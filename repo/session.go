@@ -73,7 +73,7 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 	s := &Session{
 		repo: r, signer: signer, base: base, view: view,
 		own:  map[object.ID]struct{}{},
-		rows: index.NewBuilder(),
+		rows: &index.Builder{},
 		data: newLane(r.config, object.ClassData),
 		meta: newLane(r.config, object.ClassMeta),
 	}
