@@ -124,6 +124,19 @@ func (r *Repo) putNew(ctx context.Context, key string, data []byte) (bool, error
 	return createBytes(ctx, r.store, key, data)
 }
 
+// put makes data durable under a name that only this process knows.
+func (r *Repo) put(ctx context.Context, key string, data []byte) error {
+	return putNamed(ctx, r.store, key, data)
+}
+
+func putNamed(ctx context.Context, st *store.Store, key string, data []byte) error {
+	won, err := createBytes(ctx, st, key, data)
+	if err == nil && !won {
+		err = errors.New("the name is taken by other bytes")
+	}
+	return err
+}
+
 func createBytes(ctx context.Context, st *store.Store, key string, data []byte) (bool, error) {
 	for attempt := 1; ; attempt++ {
 		putErr := st.PutNew(ctx, key, data)

@@ -3,7 +3,6 @@ package repo
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -192,13 +191,4 @@ func (s *Session) upload(b *pack.Builder) error {
 	s.stats.StoredBytes += uint64(len(segment.Bytes))
 	s.relied = append(s.relied, segment.Header.External)
 	return s.rows.AddSegment(index.SegmentOf(segment, s.id), segment.Header)
-}
-
-// put makes data durable under a name that only this process knows.
-func (r *Repo) put(ctx context.Context, key string, data []byte) error {
-	won, err := r.putNew(ctx, key, data)
-	if err == nil && !won {
-		err = errors.New("the name is taken by other bytes")
-	}
-	return err
 }
