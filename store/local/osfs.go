@@ -27,8 +27,12 @@ func openOS(path string) (*osFS, error) {
 }
 
 func (f *osFS) OpenDir(name string) (Dir, error) {
-	root, err := f.root.OpenRoot(filepath.FromSlash(name))
+	name = filepath.FromSlash(name)
+	root, err := f.root.OpenRoot(name)
 	if err != nil {
+		if info, err := f.root.Stat(name); err == nil && !info.IsDir() { // os.Root has no errno for it
+			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
+		}
 		return nil, err
 	}
 	self, err := root.Open(".")

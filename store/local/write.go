@@ -161,8 +161,7 @@ func (s *staged) openNamed() error {
 // create links the synced file to name, which must be free.
 func (s *staged) create(name string) error {
 	if s.name == "" {
-		err := s.linkUnnamed(name)
-		if s.name == "" {
+		if err := s.linkUnnamed(name); err != nil || s.name == "" {
 			return exists(err)
 		}
 	}
