@@ -118,18 +118,18 @@ func (h *Header) decodeSessions(rest []byte) ([]byte, error) {
 		}
 		wrap := int(binary.LittleEndian.Uint16(rest[22:]))
 		rest = rest[sessionFixed:]
+		if s.Class != h.Class {
+			return nil, corruptf("session row %d: %v in a %v segment", i, s.Class, h.Class)
+		}
+		if i > 0 && bytes.Compare(h.Sessions[i-1].ID[:], s.ID[:]) >= 0 {
+			return nil, corruptf("session row %d is out of order", i)
+		}
 		want, err := wrapLength(s.Type)
 		if err != nil {
 			return nil, fmt.Errorf("session row %d: %w", i, err)
 		}
 		if wrap != want || len(rest) < wrap {
 			return nil, corruptf("session row %d: wrap of %d bytes", i, wrap)
-		}
-		if s.Class != h.Class {
-			return nil, corruptf("session row %d: %v in a %v segment", i, s.Class, h.Class)
-		}
-		if i > 0 && bytes.Compare(h.Sessions[i-1].ID[:], s.ID[:]) >= 0 {
-			return nil, corruptf("session row %d is out of order", i)
 		}
 		if wrap > 0 {
 			s.Wrap = bytes.Clone(rest[:wrap])
