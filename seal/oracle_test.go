@@ -121,7 +121,7 @@ func oracleFrame(codec byte, data []byte) []byte {
 
 // What most tests work with: a repository, its keys, and a session.
 var (
-	testRoot    = [32]byte([]byte("root secret of a test repository"))
+	testRoot    = [32]byte([]byte("\x8d\x01kR7!q\xf0\x55zP\xe3\x1fw@\x9cTb\xaa\x02Vn\xd1\x33xG\xbe\x40Lu\xc7\x0e"))
 	testRepo    = object.RepositoryID([]byte("test repository!"))
 	testSession = object.SessionID([]byte("a test session.."))
 	testOracle  = oracle{testRoot, testRepo}
