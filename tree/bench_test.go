@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"fmt"
 	"testing"
 
 	"bluesky/object"
@@ -74,5 +73,3 @@ func BenchmarkLeafLibrary(b *testing.B) {
 func perInode(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/inode")
 }
-
-var _ = fmt.Sprint

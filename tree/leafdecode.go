@@ -10,7 +10,7 @@ import (
 // The fewest bytes that encode the parts of a leaf, for judging counts.
 const (
 	minInodeSize  = 10 // a waypoint: a map of number, type, root and marks
-	minXattrSize  = 5 // [1 byte of name, no value, no block]
+	minXattrSize  = 5  // [1 byte of name, no value, no block]
 	minPairSize   = 3
 	minTripleSize = 4
 )

@@ -24,6 +24,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"bluesky/object"
@@ -83,6 +84,9 @@ const (
 	maxLevels    = 16 // of an inode map, leaves included; of a list
 	maxDirLevels = 32 // of a split directory
 )
+
+// errStop ends an iteration that its consumer does not want more of.
+var errStop = errors.New("stopped")
 
 func corruptf(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrCorrupt, fmt.Errorf(format, args...))
