@@ -34,7 +34,8 @@ func (t Type) String() string {
 	return typeNames[t]
 }
 
-// RootNumber is the number of the inode of the synthetic "/".
+// RootNumber is the number of the inode of "/", which is a waypoint unless "/"
+// itself was asked for.
 const RootNumber = 1
 
 // Marks are bits that say more about an inode.

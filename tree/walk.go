@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-
 )
 
 // SkipDir, returned by a [WalkFunc] for a directory, leaves out what is below
@@ -92,7 +91,7 @@ func (w *walker) entry(dir *Inode, e Entry) error {
 	return err
 }
 
-// rootInode returns the inode of the synthetic "/".
+// rootInode returns the inode of "/".
 func (m *Map) rootInode(ctx context.Context) (Inode, error) {
 	in, ok, err := m.Get(ctx, RootNumber)
 	switch {
@@ -100,8 +99,8 @@ func (m *Map) rootInode(ctx context.Context) (Inode, error) {
 		return Inode{}, err
 	case !ok:
 		return Inode{}, corruptf("inode map %s: no inode %d", m.root.Short(), RootNumber)
-	case !in.Waypoint():
-		return Inode{}, corruptf("inode map %s: inode %d is not a waypoint", m.root.Short(), RootNumber)
+	case in.Type != TypeDir:
+		return Inode{}, corruptf("inode map %s: inode %d is a %s", m.root.Short(), RootNumber, in.Type)
 	}
 	return in, nil
 }
@@ -172,4 +171,3 @@ func (m *Map) Resolve(ctx context.Context, path []string) (Inode, error) {
 	}
 	return in, nil
 }
-
