@@ -279,7 +279,7 @@ func TestUpdateOfForcedBoundary(t *testing.T) {
 	var inodes []Inode
 	for n := uint64(1); n <= 40; n++ {
 		in := typicalInode(n)
-		in.Xattrs = []Xattr{{Name: "user.x", Value: make([]byte, 200)}}
+		in.Xattrs = []Xattr{{Name: "user.x", Value: make([]byte, 185)}}
 		inodes = append(inodes, in)
 	}
 	old := mustBuild(t, m, p, inodes)
