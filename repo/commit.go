@@ -69,7 +69,8 @@ func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error
 			return nil, fmt.Errorf("create generation %d: %w", after.Generation, err)
 		}
 		if won {
-			return after, r.adopt(after, c.run)
+			r.adopt(after, c.run)
+			return after, nil
 		}
 		if base, err = r.Refresh(ctx); err != nil {
 			return nil, err
@@ -206,7 +207,7 @@ func (s *stagedRun) assertPresent(condemned map[pack.Name]uint64) error {
 }
 
 // adopt makes a state that this process committed the newest one.
-func (r *Repo) adopt(after *State, staged *stagedRun) error {
+func (r *Repo) adopt(after *State, staged *stagedRun) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if staged != nil {
@@ -215,5 +216,5 @@ func (r *Repo) adopt(after *State, staged *stagedRun) error {
 	if after.Generation > r.state.Generation {
 		r.state = after
 	}
-	return r.remember(r.state)
+	r.remember(r.state)
 }

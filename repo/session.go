@@ -80,8 +80,17 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 	if err := r.random(s.id[:]); err != nil {
 		return nil, err
 	}
+	// Without a journal the session is ended, after a crash, by its age.
 	s.journal, err = openJournal(r.options.StateDir, s.id)
-	return s, err
+	r.note(err)
+	return s, nil
+}
+
+// note remembers err for [Repo.Problems].
+func (r *Repo) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problem(err)
 }
 
 // ID returns the session's identity, from which its sealing keys derive.
