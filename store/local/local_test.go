@@ -282,7 +282,7 @@ func TestPagesDoNotRepeatTheWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 5000
+	const n = 1000
 	for i := range n {
 		if _, err := dir.Create(fmt.Sprintf("%04d", i)); err != nil {
 			t.Fatal(err)
