@@ -1,7 +1,9 @@
 package index
 
 import (
+	"bytes"
 	"fmt"
+	"sort"
 	"testing"
 
 	"bluesky/object"
@@ -35,6 +37,28 @@ func BenchmarkRun(b *testing.B) {
 				if (r.Lookup(c.ids[i%len(c.ids)]) != nil) != c.want {
 					b.Fatal("wrong answer")
 				}
+			}
+		})
+	}
+}
+
+// BenchmarkSearch compares search with halving alone.
+func BenchmarkSearch(b *testing.B) {
+	for _, n := range []int{20_000, million} {
+		m := newMaker(1)
+		r := m.bare(b, n)
+		ids := m.ids(1 << 16)
+		halve := func(id object.ID) int {
+			return sort.Search(n, func(i int) bool { return bytes.Compare(r.rows[i*rowSize:][:idSize], id[:]) >= 0 })
+		}
+		b.Run(fmt.Sprintf("%d/proportion", n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				search(r.rows, ids[i%len(ids)])
+			}
+		})
+		b.Run(fmt.Sprintf("%d/halving", n), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				halve(ids[i%len(ids)])
 			}
 		})
 	}
