@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -178,4 +179,34 @@ func TestVectors(t *testing.T) {
 
 func join(refs []object.ID, payload []byte) []byte {
 	return append(object.AppendRefs(nil, refs), payload...)
+}
+
+// A count that the bytes at hand cannot hold costs no memory.
+func TestCountsAreJudgedBeforeAllocating(t *testing.T) {
+	for name, text := range map[string]string{
+		"inodes xattrs":  "81 a5 0102 0204 0a820000 0b820000 10997fff",
+		"inodes holes":   "81 a5 0102 0201 0a820000 0b820000 139a00020000",
+		"inodes inodes":  "9a00ffffff",
+		"inodes target":  "81 a5 0102 0203 0a820000 0b820000 0f59ffff",
+		"dir entries":    "a101991000",
+		"list entries":   "a102990400",
+		"imap children":  "a20101029a00010000",
+		"snapshot paths": "a10101089a00ffffff",
+	} {
+		kind, _, _ := strings.Cut(name, " ")
+		payload, err := hex.DecodeString(strings.ReplaceAll(text, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err = recode(kind, nil, payload)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: got %v, want %v", name, err, ErrCorrupt)
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > 24<<10 {
+			t.Errorf("%s: %d bytes of payload take %d of memory", name, len(payload), took)
+		}
+	}
 }
