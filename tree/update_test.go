@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"bluesky/object"
 )
 
 // edit draws what becomes of some numbers, and applies it to state.
