@@ -3,6 +3,12 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"syscall"
+
+	"bluesky/keyring"
+	"bluesky/object"
+	"bluesky/repo"
+	"bluesky/snapshot"
 )
 
 // The exit codes, as restic has them. 2 is a crash of the Go runtime; 11, a
@@ -47,6 +53,14 @@ type exitRule struct {
 func exitRules() []exitRule {
 	return []exitRule{
 		{is: errIncomplete, code: exitIncomplete},
+		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "bluesky init makes one"},
+		{is: keyring.ErrWrongPassword, code: exitWrongPassword},
+		{is: repo.ErrRollback, code: exitFatal, hint: "if it was restored from a copy on purpose, give --accept-rollback once"},
+		{is: repo.ErrForeign, code: exitFatal, hint: "check the location of the repository; nothing was changed"},
+		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
+		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
+		{is: object.ErrCorrupt, code: exitFatal, hint: "run bluesky check"},
+		{is: syscall.ENOSPC, code: exitFatal, hint: "free some space and run it again; what was stored so far stays usable"},
 	}
 }
 

@@ -123,3 +123,6 @@ func plural(n uint64, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// formatTime returns t as restic prints times, in t's location.
+func formatTime(t time.Time) string { return t.Format(time.DateTime) }

@@ -12,6 +12,12 @@ import (
 // commands returns all commands of bluesky.
 func commands(e *env) []*cobra.Command {
 	return []*cobra.Command{
+		newInitCommand(e),
+		newBackupCommand(e),
+		newSnapshotsCommand(e),
+		newLsCommand(e),
+		newCatCommand(e),
+		newQuickstartCommand(e),
 		newVersionCommand(e),
 	}
 }
