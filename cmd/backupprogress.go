@@ -1,7 +1,6 @@
 package cmd
 
 import (
-
 	"bluesky/backup"
 )
 
@@ -66,4 +65,3 @@ type verboseStatus struct {
 	Duration    float64 `json:"duration"`
 	DataSize    uint64  `json:"data_size"`
 }
-
