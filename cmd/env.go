@@ -78,9 +78,9 @@ func newEnv(h host) *env {
 func (e *env) json() bool { return e.settings.JSON }
 
 // message prints one line on stderr: what is going on, for a person. With
-// --quiet it prints nothing.
+// --quiet or --json it prints nothing.
 func (e *env) message(format string, args ...any) {
-	if !e.settings.Quiet {
+	if !e.settings.Quiet && !e.json() {
 		fmt.Fprintln(e.stderr, printable(fmt.Sprintf(format, args...)))
 	}
 }

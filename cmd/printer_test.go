@@ -90,6 +90,7 @@ func TestMessages(t *testing.T) {
 		{settings{Verbose: 1}, "always\nonce\n"},
 		{settings{Verbose: 2}, "always\nonce\ntwice\n"},
 		{settings{Quiet: true}, ""},
+		{settings{JSON: true, Verbose: 2}, ""},
 	} {
 		h := newTestHost(nil)
 		e := newEnv(h.host)

@@ -22,8 +22,8 @@ func commands(e *env) []*cobra.Command {
 	}
 }
 
-// newRootCommand builds the tree of commands, all working with e.
-func newRootCommand(e *env, commands ...*cobra.Command) *cobra.Command {
+// newRootCommand builds the tree of these commands, which work with e.
+func newRootCommand(e *env, all ...*cobra.Command) *cobra.Command {
 	root := newGroup("bluesky", "Back up directory trees into a bucket, and restore them")
 	root.Long = `bluesky backs up directory trees into a repository, which is a folder or a
 bucket, and restores them. What it stores is deduplicated and encrypted.`
@@ -36,7 +36,7 @@ bucket, and restores them. What it stores is deduplicated and encrypted.`
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)
 	addGlobalFlags(root.PersistentFlags())
-	root.AddCommand(commands...)
+	root.AddCommand(all...)
 	finishTree(root)
 	return root
 }

@@ -11,6 +11,7 @@ package cmd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,7 +24,9 @@ import (
 //
 // The first SIGINT or SIGTERM cancels the command, which ends with exit code
 // 130 once it has stopped cleanly; the second one ends the process at once.
-func Main() int {
+func Main() int { return start(commands) }
+
+func start(commands func(*env) []*cobra.Command) int {
 	e := newEnv(processHost())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
@@ -56,10 +59,14 @@ func (e *env) failure(ctx context.Context, err error) (failure, bool) {
 	if err == nil && e.screen.failed() != nil {
 		err = fmt.Errorf("writing the output: %w", e.screen.failed())
 	}
-	switch {
-	case ctx.Err() != nil:
-		return failure{code: exitInterrupted, message: "interrupted"}, true
-	case err == nil:
+	if ctx.Err() != nil {
+		f := failure{code: exitInterrupted, message: "interrupted"}
+		if own, ok := errors.AsType[*exitError](err); ok {
+			f.hint = own.hint
+		}
+		return f, true
+	}
+	if err == nil {
 		return failure{}, false
 	}
 	return classify(err, e.rules), true
@@ -95,7 +102,5 @@ func interruptible(parent context.Context, signals <-chan os.Signal, exit func(i
 
 // noteInterrupt says why a command that was interrupted still runs.
 func (e *env) noteInterrupt() {
-	if !e.json() {
-		e.message("interrupted: finishing; a second interrupt ends at once")
-	}
+	e.message("interrupted: finishing; a second interrupt ends at once")
 }

@@ -91,7 +91,12 @@ func TestRunRules(t *testing.T) {
 
 // An interrupted command exits with 130 whatever it returns.
 func TestRunInterrupted(t *testing.T) {
-	for _, err := range []error{nil, context.Canceled, errors.New("upload: broken pipe")} {
+	for err, hint := range map[error]string{
+		nil:                               "",
+		context.Canceled:                  "",
+		errors.New("upload: broken pipe"): "",
+		withHint(context.Canceled, "run it again to go on"): `,"hint":"run it again to go on"`,
+	} {
 		h := newTestHost(nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		code := h.execute(ctx, []string{"test", "--json"}, func(*env) *cobra.Command {
@@ -100,7 +105,7 @@ func TestRunInterrupted(t *testing.T) {
 				return err
 			}}
 		})
-		want := `{"message_type":"exit_error","code":130,"message":"interrupted"}` + "\n"
+		want := `{"message_type":"exit_error","code":130,"message":"interrupted"` + hint + "}\n"
 		if got := h.err.String(); code != exitInterrupted || got != want {
 			t.Errorf("%v: exit code %d, stderr %q; want 130, %q", err, code, got, want)
 		}

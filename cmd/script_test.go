@@ -1,15 +1,12 @@
 package cmd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -80,12 +77,7 @@ func scriptExitCode(ts *testscript.TestScript, neg bool, args []string) {
 
 // probeMain is Main with the command "probe".
 func probeMain() int {
-	e := newEnv(processHost())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	ctx, stop := interruptible(context.Background(), signals, os.Exit)
-	defer stop()
-	return run(ctx, e, newRootCommand(e, append(commands(e), newProbeCommand(e))...), os.Args[1:])
+	return start(func(e *env) []*cobra.Command { return append(commands(e), newProbeCommand(e)) })
 }
 
 // newProbeCommand prints what the settings lead to, the password included.
