@@ -45,7 +45,7 @@ func TestListRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := in.Check(&p); err != nil {
+		if err := in.Check(p); err != nil {
 			t.Fatal(err)
 		}
 		if got := in.Root.IsZero(); got != (len(blocks) <= p.ExtentsMax) {
