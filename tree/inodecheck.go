@@ -11,11 +11,11 @@ import (
 // Check returns an error if in is not an inode as docs/format.md, "inodes",
 // describes it. Encoders check what they are given and decoders what they
 // read; a builder of inodes may ask earlier.
-func (in *Inode) Check(p Params) error {
+func (in *Inode) Check(p *Params) error {
 	if in.Number == 0 {
 		return errors.New("inode 0: numbers begin at 1")
 	}
-	if err := in.check(&p); err != nil {
+	if err := in.check(p); err != nil {
 		return fmt.Errorf("inode %d: %w", in.Number, err)
 	}
 	return nil

@@ -42,7 +42,7 @@ const (
 func EncodeLeaf(inodes []Inode, p Params) (refs []object.ID, payload []byte, err error) {
 	var e leafEncoder
 	for i := range inodes {
-		if err := inodes[i].Check(p); err != nil {
+		if err := inodes[i].Check(&p); err != nil {
 			return nil, nil, err
 		}
 		if i > 0 && inodes[i].Number <= inodes[i-1].Number {

@@ -200,7 +200,7 @@ func TestInodeCheck(t *testing.T) {
 			in := tt.in
 			in.Extents = slices.Clone(in.Extents)
 			tt.edit(&in)
-			if err := in.Check(p); (err == nil) != tt.ok {
+			if err := in.Check(&p); (err == nil) != tt.ok {
 				t.Fatalf("Check gives %v, want ok = %v", err, tt.ok)
 			}
 			_, _, err := EncodeLeaf([]Inode{in}, p)

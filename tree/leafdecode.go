@@ -80,7 +80,7 @@ func (d *leafDecoder) inode(in *Inode) {
 		d.fail("inode %d: %d times", in.Number, times)
 		return
 	}
-	if err := in.Check(*d.params); err != nil {
+	if err := in.Check(d.params); err != nil {
 		d.fail("%w", err)
 	}
 }

@@ -39,7 +39,7 @@ func NewMapBuilder(sink Sink, hasher Hasher, p Params) *MapBuilder {
 
 // Add appends an inode. Numbers ascend. It keeps nothing of in.
 func (b *MapBuilder) Add(ctx context.Context, in *Inode) error {
-	if err := in.Check(b.params); err != nil {
+	if err := in.Check(&b.params); err != nil {
 		return err
 	}
 	if in.Number <= b.last {
