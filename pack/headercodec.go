@@ -69,8 +69,8 @@ func (h *Header) appendObject(dst []byte, i int) []byte {
 // is for the caller, and comes first ([ReadHeader]). head is not kept.
 //
 // It takes time in proportion to len(head), but for one sort of the objects'
-// ids, and memory of at most five times len(head), of which [Header] says what
-// stays.
+// ids, and besides head memory of at most four times len(head), which is at most
+// [MaxHeader] and the prelude; [Header] says how much of it stays.
 //
 // The error wraps [ErrVersion] or [ErrCorrupt].
 func DecodeHeader(head []byte, segmentSize int64) (*Header, error) {
@@ -118,18 +118,18 @@ func (h *Header) decodeSessions(rest []byte) ([]byte, error) {
 		}
 		wrap := int(binary.LittleEndian.Uint16(rest[22:]))
 		rest = rest[sessionFixed:]
+		if s.Class != h.Class {
+			return nil, corruptf("session row %d: %v in a %v segment", i, s.Class, h.Class)
+		}
+		if i > 0 && bytes.Compare(h.Sessions[i-1].ID[:], s.ID[:]) >= 0 {
+			return nil, corruptf("session row %d is out of order", i)
+		}
 		want, err := wrapLength(s.Type)
 		if err != nil {
 			return nil, fmt.Errorf("session row %d: %w", i, err)
 		}
 		if wrap != want || len(rest) < wrap {
 			return nil, corruptf("session row %d: wrap of %d bytes", i, wrap)
-		}
-		if s.Class != h.Class {
-			return nil, corruptf("session row %d: %v in a %v segment", i, s.Class, h.Class)
-		}
-		if i > 0 && bytes.Compare(h.Sessions[i-1].ID[:], s.ID[:]) >= 0 {
-			return nil, corruptf("session row %d is out of order", i)
 		}
 		if wrap > 0 {
 			s.Wrap = bytes.Clone(rest[:wrap])
