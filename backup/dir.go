@@ -227,4 +227,3 @@ func (b *backup) beforeInodeOf(ctx context.Context, e tree.Entry, want tree.Type
 	}
 	return &in, nil
 }
-

@@ -30,7 +30,10 @@ func workers() int { return runtime.GOMAXPROCS(0) + 1 }
 
 // work stores files until there are no more.
 func (b *backup) work(ctx context.Context) error {
-	w := b.newWorker()
+	w, err := b.newWorker()
+	if err != nil {
+		return err
+	}
 	for j := range b.jobs {
 		err := b.finishJob(ctx, j, w.store(ctx, j))
 		b.busy.Done()
@@ -71,9 +74,10 @@ type worker struct {
 	cutter *chunk.Cutter
 }
 
-func (b *backup) newWorker() *worker {
+func (b *backup) newWorker() (*worker, error) {
 	c := b.repo.Config().Chunker
-	return &worker{b, chunk.NewCutter(b.keys.Polynomial(), chunk.Params{Min: c.Min, Max: c.Max, Bits: c.Bits})}
+	cutter, err := chunk.NewCutter(b.keys.Polynomial(), chunk.Params{Min: c.Min, Max: c.Max, Bits: uint(c.Bits)})
+	return &worker{b, cutter}, err
 }
 
 // store stores the file of j and its inode. An error of reading the file is a

@@ -440,4 +440,3 @@ func (p *sourcePlan) names() []string {
 	slices.Sort(names)
 	return names
 }
-

@@ -69,7 +69,8 @@ func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error
 			return nil, fmt.Errorf("create generation %d: %w", after.Generation, err)
 		}
 		if won {
-			return after, r.adopt(after, c.run)
+			r.adopt(after, c.run)
+			return after, nil
 		}
 		if base, err = r.Refresh(ctx); err != nil {
 			return nil, err
@@ -122,6 +123,19 @@ func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State
 // there the same bytes are put again.
 func (r *Repo) putNew(ctx context.Context, key string, data []byte) (bool, error) {
 	return createBytes(ctx, r.store, key, data)
+}
+
+// put makes data durable under a name that only this process knows.
+func (r *Repo) put(ctx context.Context, key string, data []byte) error {
+	return putNamed(ctx, r.store, key, data)
+}
+
+func putNamed(ctx context.Context, st *store.Store, key string, data []byte) error {
+	won, err := createBytes(ctx, st, key, data)
+	if err == nil && !won {
+		err = errors.New("the name is taken by other bytes")
+	}
+	return err
 }
 
 func createBytes(ctx context.Context, st *store.Store, key string, data []byte) (bool, error) {
@@ -193,7 +207,7 @@ func (s *stagedRun) assertPresent(condemned map[pack.Name]uint64) error {
 }
 
 // adopt makes a state that this process committed the newest one.
-func (r *Repo) adopt(after *State, staged *stagedRun) error {
+func (r *Repo) adopt(after *State, staged *stagedRun) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if staged != nil {
@@ -202,5 +216,5 @@ func (r *Repo) adopt(after *State, staged *stagedRun) error {
 	if after.Generation > r.state.Generation {
 		r.state = after
 	}
-	return r.remember(r.state)
+	r.remember(r.state)
 }

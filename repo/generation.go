@@ -14,6 +14,9 @@ const (
 	generationVersion = 1
 	generationMax     = 4 << 20
 	generationPrefix  = "gen/"
+	// maxGeneration is more generations than a log ever has; beyond it, a name
+	// is foreign.
+	maxGeneration = 1 << 48
 )
 
 // A Generation is one entry of the log. docs/format.md, "Envelope".
@@ -38,7 +41,7 @@ func ParseGenerationKey(key string) (n uint64, ok bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(key[len(generationPrefix):], 16, 64)
-	return n, err == nil && GenerationKey(n) == key
+	return n, err == nil && n <= maxGeneration && GenerationKey(n) == key
 }
 
 // hashGeneration returns what the next generation records as its previous.

@@ -40,6 +40,9 @@ func (r *Repo) hasGeneration(ctx context.Context, n uint64) (bool, error) {
 func (r *Repo) findHead(ctx context.Context, known uint64) (uint64, error) {
 	there, missing := known, uint64(0)
 	for step := uint64(1); ; step *= 2 {
+		if known+step > maxGeneration {
+			return 0, fmt.Errorf("%w: more than %d generations", object.ErrCorrupt, uint64(maxGeneration))
+		}
 		ok, err := r.hasGeneration(ctx, known+step)
 		if err != nil {
 			return 0, err

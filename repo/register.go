@@ -47,8 +47,10 @@ func (s *Session) register(ctx context.Context, snapshot *AddSnapshot) (*State, 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.journal.finish(after); err != nil {
-		return nil, err
+	s.base = after
+	s.repo.note(s.journal.finish(after))
+	if snapshot != nil {
+		return after, nil // durable; nothing that fails from here on changes it
 	}
 	return after, s.advance(ctx, after)
 }
@@ -156,7 +158,7 @@ func (s *Session) advance(ctx context.Context, after *State) error {
 	}
 	// The statements of this session up to here are in after.
 	s.sequence = after.sessions[s.id].sequence
-	s.base, s.view = after, view
+	s.view = view
 	s.relied = nil
 	s.rows = &index.Builder{}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,6 +71,8 @@ type Repo struct {
 	state *State // newest verified
 	runs  map[index.RunName]*index.Run
 	view  view // the last that was asked for
+
+	problems []error
 }
 
 // A view is what is visible in a state.
@@ -107,9 +110,8 @@ func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) 
 		runs:     map[index.RunName]*index.Run{},
 	}
 	if r.options.CacheDir != "" {
-		if r.cache, err = index.OpenCache(r.options.CacheDir); err != nil {
-			return nil, fmt.Errorf("cache: %w", err)
-		}
+		r.cache, err = index.OpenCache(r.options.CacheDir)
+		r.problem(err) // a nil cache keeps runs in memory
 	}
 	if r.options.StateDir != "" {
 		if r.trusted, err = readTrust(r.options.StateDir); err != nil {
@@ -194,7 +196,8 @@ func (r *Repo) Refresh(ctx context.Context) (*State, error) {
 		return nil, err
 	}
 	r.state = s
-	return s, r.remember(s)
+	r.remember(s)
+	return s, nil
 }
 
 // refresh needs r.mu.
@@ -227,15 +230,38 @@ func (r *Repo) refresh(ctx context.Context) (*State, error) {
 }
 
 // remember records s in the trust file. It needs r.mu.
-func (r *Repo) remember(s *State) error {
+func (r *Repo) remember(s *State) {
+	if s.Hash == r.trusted.Hash {
+		return
+	}
 	r.trusted = trust{r.Identity(), s.Generation, s.Hash}
 	if r.options.StateDir == "" {
-		return nil
+		return
 	}
 	if err := writeTrust(r.options.StateDir, r.trusted, r.options.AcceptRollback); err != nil {
-		return fmt.Errorf("trust file: %w", err)
+		r.problem(fmt.Errorf("the trust file cannot be written, so a rollback would go unnoticed: %w", err))
 	}
-	return nil
+}
+
+// problem notes err for [Repo.Problems]. It needs r.mu.
+func (r *Repo) problem(err error) {
+	if err != nil {
+		r.problems = append(r.problems, err)
+	}
+}
+
+// Problems returns what went wrong on this machine's side and was no reason to
+// stop: a trust file, a journal or a cache that cannot be written.
+func (r *Repo) Problems() []error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	problems := slices.Clone(r.problems)
+	if r.cache != nil {
+		if err := r.cache.Problem(); err != nil {
+			problems = append(problems, fmt.Errorf("cache: %w", err))
+		}
+	}
+	return problems
 }
 
 // State returns the newest state that was verified, without looking for a

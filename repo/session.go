@@ -3,7 +3,6 @@ package repo
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -81,8 +80,17 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 	if err := r.random(s.id[:]); err != nil {
 		return nil, err
 	}
+	// Without a journal the session is ended, after a crash, by its age.
 	s.journal, err = openJournal(r.options.StateDir, s.id)
-	return s, err
+	r.note(err)
+	return s, nil
+}
+
+// note remembers err for [Repo.Problems].
+func (r *Repo) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problem(err)
 }
 
 // ID returns the session's identity, from which its sealing keys derive.
@@ -192,13 +200,4 @@ func (s *Session) upload(b *pack.Builder) error {
 	s.stats.StoredBytes += uint64(len(segment.Bytes))
 	s.relied = append(s.relied, segment.Header.External)
 	return s.rows.AddSegment(index.SegmentOf(segment, s.id), segment.Header)
-}
-
-// put makes data durable under a name that only this process knows.
-func (r *Repo) put(ctx context.Context, key string, data []byte) error {
-	won, err := r.putNew(ctx, key, data)
-	if err == nil && !won {
-		err = errors.New("the name is taken by other bytes")
-	}
-	return err
 }
