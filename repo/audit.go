@@ -20,10 +20,11 @@ type Audit struct {
 	// State is the newest that could be verified: that of the head, unless
 	// something was found that no checkpoint behind it makes up for.
 	State       *State
-	Head        uint64 // number of the newest generation that is there
-	Generations uint64 // that were read
-	Checkpoints uint64 // that were compared with the state replayed
-	Bytes       uint64 // read
+	Head        uint64          // number of the newest generation that is there
+	Generations uint64          // that were read
+	Checkpoints uint64          // that were compared with the state replayed
+	Bytes       uint64          // read
+	Named       []CheckpointRef // all that the log records
 }
 
 // A Finding is something about the log that Audit came upon.
@@ -235,10 +236,11 @@ func (a *auditor) fold(ctx context.Context, g *Generation, data []byte) error {
 		a.found(Finding{GenerationKey(g.Number), fmt.Errorf("its %s is void", op.Type), true})
 	}
 	ref := a.state.Checkpoint
-	switch {
-	case sameCheckpoint(was, ref):
+	if sameCheckpoint(was, ref) {
 		return nil
-	case ref.Number == number && before != nil:
+	}
+	a.Named = append(a.Named, *ref)
+	if ref.Number == number && before != nil {
 		return a.compare(ctx, *ref, before)
 	}
 	a.late = append(a.late, *ref)
