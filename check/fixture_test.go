@@ -1,0 +1,270 @@
+package check
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bluesky/backup"
+	"bluesky/keyring"
+	"bluesky/object"
+	"bluesky/repo"
+	"bluesky/seal"
+	"bluesky/snapshot"
+	"bluesky/store"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// A fixture is a repository in a folder, small in bytes and with every kind of
+// object, several segments of each class and two checkpoints' worth of
+// generations where asked for.
+type fixture struct {
+	dir   string // of the bucket
+	state string // of the trust file
+	keys  *seal.Keys
+	tree  string // what was backed up
+	snaps []object.ID
+}
+
+// smallConfig makes small files use lists, split directories and deep maps.
+func smallConfig(id object.RepositoryID) repo.Config {
+	c := repo.DefaultConfig(id, testTime)
+	c.Chunker = repo.ChunkerConfig{ID: 1, Min: 1024, Bits: 10, Max: 8192}
+	c.Tree.LeafBits, c.Tree.ListBits, c.Tree.ListMax, c.Tree.ExtentsMax, c.Tree.DirMax = 1, 2, 4, 4, 6
+	c.Segment = repo.SegmentConfig{DataTarget: 65536, MetaTarget: 65536}
+	return c
+}
+
+// newFixture backs up a small tree twice, with a change between.
+func newFixture(t testing.TB) *fixture {
+	t.Helper()
+	f := &fixture{dir: t.TempDir(), state: t.TempDir(), tree: t.TempDir()}
+	random := rand.NewChaCha8([32]byte{1})
+	f.create(t, random)
+	for i := range 20 {
+		f.write(t, fmt.Sprintf("many/file%02d", i), randomBytes(random, 700+i))
+	}
+	f.write(t, "large", randomBytes(random, 150_000))
+	f.write(t, "deep/er/still/one", randomBytes(random, 3000))
+	if err := os.Symlink("large", filepath.Join(f.tree, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(filepath.Join(f.tree, "deep/er/still/one"), filepath.Join(f.tree, "hard")); err != nil {
+		t.Fatal(err)
+	}
+	f.backup(t)
+	f.write(t, "many/file07", randomBytes(random, 900))
+	f.write(t, "new", randomBytes(random, 5000))
+	if err := os.Remove(filepath.Join(f.tree, "many/file03")); err != nil {
+		t.Fatal(err)
+	}
+	f.backup(t)
+	return f
+}
+
+func randomBytes(r io.Reader, n int) []byte {
+	b := make([]byte, n)
+	io.ReadFull(r, b) // a ChaCha8 does not fail
+	return b
+}
+
+func (f *fixture) write(t testing.TB, name string, data []byte) {
+	t.Helper()
+	path := filepath.Join(f.tree, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// create makes the repository; [keyring.Create] would take the default
+// parameters.
+func (f *fixture) create(t testing.TB, random io.Reader) {
+	t.Helper()
+	ctx := t.Context()
+	st := f.store(t)
+	var id object.RepositoryID
+	io.ReadFull(random, id[:])
+	creation, err := repo.Prepare(ctx, st, smallConfig(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := seal.NewRoot(random)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.keys, err = seal.NewKeys(root, id, seal.PaddingPadme); err != nil {
+		t.Fatal(err)
+	}
+	public := func(k ed25519.PrivateKey) repo.PublicKey { return repo.PublicKey(k.Public().(ed25519.PublicKey)) }
+	cleaner := ed25519.NewKeyFromSeed(randomBytes(random, 32))
+	if err := creation.Genesis(random, f.keys.Admin(), public(f.keys.Writer()), public(cleaner)); err != nil {
+		t.Fatal(err)
+	}
+	bundle := seal.Bundle{
+		Repository: id, Admin: f.keys.Admin().Public().(ed25519.PublicKey), Generation0: creation.Origin, Root: root,
+	}
+	slot, data, err := seal.NewSlot(random, []byte("secret"), bundle, seal.SlotInfo{Created: object.TimeOf(testTime)},
+		seal.SlotParams{Time: 1, Memory: 64, Lanes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := creation.PutSlot(ctx, repo.KeySlot{ID: slot, Data: data}); err != nil {
+		t.Fatal(err)
+	}
+	if err := creation.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *fixture) store(t testing.TB) *store.Store {
+	t.Helper()
+	st, err := store.Open(t.Context(), f.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
+// open opens the repository as a machine that knows nothing of it.
+func (f *fixture) open(t testing.TB) (*repo.Repo, error) {
+	return repo.Open(t.Context(), f.store(t), repo.Options{})
+}
+
+func (f *fixture) backup(t testing.TB) {
+	t.Helper()
+	r, err := f.open(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := keyring.Open(t.Context(), r, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := backup.Options{Paths: []string{f.tree}, Host: "host", Now: func() time.Time { return testTime }}
+	state, err := r.Refresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := snapshot.List(t.Context(), r, keys, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Parent = snapshot.Latest(list, options.Host, options.Paths)
+	result, err := backup.Run(t.Context(), r, keys, options, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.snaps = append(f.snaps, result.Snapshot)
+}
+
+// files returns the sorted keys of the bucket that begin with prefix.
+func (f *fixture) files(t testing.TB, prefix string) []string {
+	t.Helper()
+	var keys []string
+	for e, err := range f.store(t).List(t.Context(), prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, e.Key)
+	}
+	return keys
+}
+
+func (f *fixture) path(key string) string { return filepath.Join(f.dir, filepath.FromSlash(key)) }
+
+func (f *fixture) read(t testing.TB, key string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(f.path(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// put replaces or makes a file of the bucket, nil removes it.
+func (f *fixture) put(t testing.TB, key string, data []byte) {
+	t.Helper()
+	if err := os.Remove(f.path(key)); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	if data == nil {
+		return
+	}
+	if err := os.MkdirAll(filepath.Dir(f.path(key)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.path(key), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copy returns a fixture that may be damaged.
+func (f *fixture) copy(t testing.TB) *fixture {
+	t.Helper()
+	c := *f
+	c.dir = t.TempDir()
+	if err := os.CopyFS(c.dir, os.DirFS(f.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return &c
+}
+
+// A level is a way to check.
+type level struct {
+	name     string
+	readData bool
+	keyed    bool
+}
+
+var levels = []level{
+	{"default", false, false},
+	{"default with key", false, true},
+	{"read data", true, false},
+	{"read data with key", true, true},
+}
+
+// check runs a check; the error may come from opening the repository.
+func (f *fixture) check(t testing.TB, l level) (Report, error) {
+	t.Helper()
+	r, err := f.open(t)
+	if err != nil {
+		return Report{}, err
+	}
+	keys := f.keys
+	if !l.keyed {
+		keys = nil
+	}
+	return Run(t.Context(), r, keys, Options{ReadData: l.readData}, nil)
+}
+
+// describe prints a report for messages of tests.
+func describe(r Report) string {
+	var b strings.Builder
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "  %s: %s: %s; files %q (+%d) snapshots %d\n", p.Severity, p.Subject, p.Text, p.Files, p.MoreFiles, len(p.Snapshots))
+	}
+	return b.String()
+}
+
+// segmentsOf returns the keys of the segments of a class.
+func (f *fixture) segmentsOf(t testing.TB, class object.Class) []string {
+	t.Helper()
+	return slices.DeleteFunc(f.files(t, "seg/"), func(key string) bool { return f.read(t, key)[10] != byte(class) })
+}
+
