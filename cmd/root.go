@@ -16,6 +16,8 @@ func commands(e *env) []*cobra.Command {
 		newBackupCommand(e),
 		newSnapshotsCommand(e),
 		newLsCommand(e),
+		newRestoreCommand(e),
+		newCheckCommand(e),
 		newCatCommand(e),
 		newQuickstartCommand(e),
 		newVersionCommand(e),
