@@ -19,9 +19,15 @@ import (
 func Make(t testing.TB, dir string) {
 	t.Helper()
 	m := maker{t, dir}
+	m.deep()
+	m.shallow()
+}
+
+// shallow makes all but the paths that are too long.
+func (m maker) shallow() {
+	m.t.Helper()
 	m.contents()
 	m.names()
-	m.deep()
 	m.links()
 	m.special()
 	m.attributes()
@@ -77,16 +83,16 @@ func (m maker) contents() {
 	m.write("content/empty", nil)
 	m.write("content/one byte", []byte{0})
 	m.write("content/text", bytes.Repeat([]byte("all work and no play\n"), 5000))
-	m.write("content/random", Bytes(1, 5<<20))
-	m.write("content/again", Bytes(1, 5<<20)) // the same blocks
-	m.write("content/zeros", make([]byte, 3<<20))
+	m.write("content/random", Bytes(1, 3<<20))
+	m.write("content/again", Bytes(1, 3<<20)) // the same blocks
+	m.write("content/zeros", make([]byte, 1<<20))
 	m.must(os.MkdirAll(m.path("content/empty directory"), 0o755))
-	m.holes("content/all hole", 40<<20)
-	m.holes("content/hole in front", 20<<20, 20<<20-100)
-	m.holes("content/hole behind", 20<<20, 0)
+	m.holes("content/all hole", 4<<20)
+	m.holes("content/hole in front", 4<<20, 4<<20-100)
+	m.holes("content/hole behind", 4<<20, 0)
 	// A block reaches over these holes.
-	m.holes("content/many holes", 8<<20, 4<<10, 1<<20, 3<<20, 5<<20, 7<<20)
-	for i := range 300 {
+	m.holes("content/many holes", 2<<20, 4<<10, 256<<10, 1<<20, 1<<20+512<<10, 2<<20-100)
+	for i := range 150 {
 		m.write(fmt.Sprintf("content/many/file %d", i), Bytes(uint64(i), 37*i))
 	}
 }

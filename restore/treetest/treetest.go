@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func compare(t testing.TB, a, b string, reports []report, holes func(testing.TB,
 	for path, want := range holes(t, a) {
 		// Where the file system puts its own blocks is its affair.
 		if got[path] > want+128<<10 {
-			t.Errorf("holes of %q: it takes %d bytes on disk, not %d", path, got[path], want)
+			t.Errorf("holes: %q takes %d bytes on disk, not %d", path, got[path], want)
 		}
 	}
 }
@@ -59,58 +60,90 @@ func compare(t testing.TB, a, b string, reports []report, holes func(testing.TB,
 // A report is what one tool says about every file of a tree.
 type report struct {
 	name string
-	args []string // of find
-	// each says that the output is a path, a NUL byte and what a tool said of
-	// that file; else it is records that end with a NUL byte.
-	each bool
+	// match are the arguments by which find chooses files.
+	match []string
+	// print is a format of find that ends each record with a NUL byte.
+	print string
+	// tool is run on the files instead, with their paths as last arguments, and
+	// end is what ends a record of its output.
+	tool []string
+	end  string
 }
 
 var (
-	typesReport   = report{"types", []string{"-printf", `%y %P\0`}, false}
-	linksReport   = report{"targets of links", []string{"-type", "l", "-printf", `%P -> %l\0`}, false}
-	contentReport = report{"content", []string{"-type", "f", "-printf", `\0\0%P\0`, "-execdir", "sha256sum", "{}", ";"}, true}
+	typesReport   = report{name: "types", print: `%y %P\0`}
+	linksReport   = report{name: "targets of links", match: []string{"-type", "l"}, print: `%P -> %l\0`}
+	contentReport = report{name: "content", match: []string{"-type", "f"}, tool: []string{"sha256sum"}, end: "\n"}
+	hardLinks     = report{name: "hard links", match: []string{"-links", "+1", "-not", "-type", "d"}, print: `%i %P\0`}
 )
 
 func reports() []report {
-	list := []report{
-		typesReport, linksReport, contentReport,
-		{"type, mode, owner, links, time", []string{"-printf", `%y %#m %U %G %n %T@ %P\0`}, false},
-		{"sizes", []string{"-not", "-type", "d", "-printf", `%s %P\0`}, false},
-		{"devices", []string{"(", "-type", "c", "-o", "-type", "b", ")", "-printf", `\0\0%P\0`, "-execdir", "stat", "-c", "%t %T", "{}", ";"}, true},
-		{"extended attributes and ACLs", []string{"-printf", `\0\0%P\0`, "-execdir", "getfattr", "-h", "-d", "-m", "-", "-e", "hex", "--", "{}", ";"}, true},
-		{"capabilities", []string{"-type", "f", "-printf", `\0\0%P\0`, "-execdir", "getcap", "{}", ";"}, true},
-		{"inode flags", []string{"(", "-type", "f", "-o", "-type", "d", ")", "-printf", `\0\0%P\0`, "-execdir", "lsattr", "-d", "{}", ";"}, true},
-		hardLinks,
+	return []report{
+		typesReport, linksReport, contentReport, hardLinks,
+		{name: "type, mode, owner, links, time", print: `%y %#m %U %G %n %T@ %P\0`},
+		{name: "sizes", match: []string{"-not", "-type", "d"}, print: `%s %P\0`},
+		{name: "devices", match: []string{"(", "-type", "c", "-o", "-type", "b", ")"}, tool: []string{"stat", "-c", "%t %T %n"}, end: "\n"},
+		{name: "extended attributes and ACLs", tool: []string{"getfattr", "-h", "-d", "-m", "-", "-e", "hex", "--"}, end: "\n\n"},
+		{name: "capabilities", match: []string{"-type", "f"}, tool: []string{"getcap"}, end: "\n"},
+		{name: "inode flags", match: []string{"(", "-type", "f", "-o", "-type", "d", ")"}, tool: []string{"lsattr", "-d"}, end: "\n"},
 	}
-	return list
 }
 
-var hardLinks = report{"hard links", []string{"-links", "+1", "-not", "-type", "d", "-printf", `%i %P\0`}, false}
+// shallow is how many names a path has at most whose length a tool can take,
+// whatever its names are. Files further down are given to it by their name in
+// their directory, one by one.
+const shallow = "12"
 
 func (r report) run(t testing.TB, dir string) []string {
 	t.Helper()
-	out := find(t, dir, r.args...)
 	var list []string
-	switch {
-	case r.each:
-		// Names cannot hold a NUL byte, so two of them begin a record.
-		for record := range bytes.SplitSeq(out, []byte("\x00\x00")) {
-			path, said, ok := bytes.Cut(record, []byte{0})
-			if ok {
-				lines := strings.Split(string(said), "\n")
-				slices.Sort(lines) // attributes come in no order
-				list = append(list, fmt.Sprintf("%s: %s", path, strings.Join(lines, "\n")))
-			}
-		}
-	default:
-		for record := range bytes.SplitSeq(bytes.TrimSuffix(out, []byte{0}), []byte{0}) {
-			list = append(list, string(record))
-		}
+	if r.tool == nil {
+		out := find(t, dir, append(r.match, "-printf", r.print)...)
+		list = strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+	} else {
+		list = append(r.records(r.near(t, dir)), r.far(t, dir)...)
 	}
 	if r.name == hardLinks.name {
 		list = groups(list)
 	}
 	slices.Sort(list)
+	return list
+}
+
+func (r report) near(t testing.TB, dir string) []byte {
+	t.Helper()
+	args := append([]string{"-maxdepth", shallow}, r.match...)
+	args = append(append(args, "-exec"), r.tool...)
+	return find(t, dir, append(args, "{}", "+")...)
+}
+
+func (r report) far(t testing.TB, dir string) []string {
+	t.Helper()
+	depth, err := strconv.Atoi(shallow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"-mindepth", strconv.Itoa(depth + 1)}, r.match...)
+	args = append(append(args, "-printf", `\0\0%P\0`, "-execdir"), r.tool...)
+	var list []string
+	// Names hold no NUL byte, so two of them begin what belongs to one file.
+	for one := range bytes.SplitSeq(find(t, dir, append(args, "{}", ";")...), []byte("\x00\x00")) {
+		if path, said, ok := bytes.Cut(one, []byte{0}); ok {
+			list = append(list, fmt.Sprintf("%s: %q", path, r.records(said)))
+		}
+	}
+	return list
+}
+
+// records cuts the output of a tool. The lines of a record are sorted:
+// attributes come in no order.
+func (r report) records(out []byte) []string {
+	var list []string
+	for record := range strings.SplitSeq(strings.TrimSuffix(string(out), r.end), r.end) {
+		lines := strings.Split(record, "\n")
+		slices.Sort(lines)
+		list = append(list, strings.Join(lines, "\n"))
+	}
 	return list
 }
 
@@ -156,7 +189,10 @@ func find(t testing.TB, dir string, args ...string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("find", append([]string{".", "-mindepth", "1"}, args...)...)
+	if !slices.Contains(args, "-mindepth") {
+		args = append([]string{"-mindepth", "1"}, args...)
+	}
+	cmd := exec.Command("find", append([]string{"."}, args...)...)
 	cmd.Dir = full
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
 	var stderr bytes.Buffer
