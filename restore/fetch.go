@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,10 +96,10 @@ func (f *fetch) group() {
 	}
 }
 
-// A reading is what is wanted of one segment.
+// A reading is what one goroutine reads of a segment.
 type reading struct {
 	segment index.Segment
-	items   []item
+	items   []item // in the end by ascending offset
 }
 
 type item struct {
@@ -140,12 +141,29 @@ func (f *fetch) bulk(state *repo.State, wanted []int32) (left []int32, moved boo
 		}
 		r.items = append(r.items, item{b, at.Row.Offset, at.Row.Sum})
 	}
-	err = f.parallel(len(order), func(i int) {
-		rest, gone := f.readSegment(order[i])
+	pieces := cut(order)
+	err = f.parallel(len(pieces), func(i int) {
+		rest, gone := f.readSegment(pieces[i])
 		miss(rest, gone)
-		order[i].items = nil
+		pieces[i].items = nil
 	})
 	return left, moved, err
+}
+
+// maxItems is how many blocks of a segment one goroutine takes. A segment may
+// hold as many files as take minutes to make, so several share it.
+const maxItems = 2048
+
+// cut sorts what is wanted of each segment by offset, and parts what is a lot.
+func cut(order []*reading) []*reading {
+	var pieces []*reading
+	for _, r := range order {
+		slices.SortFunc(r.items, func(a, b item) int { return cmp.Compare(a.offset, b.offset) })
+		for items := range slices.Chunk(r.items, maxItems) {
+			pieces = append(pieces, &reading{r.segment, items})
+		}
+	}
+	return pieces
 }
 
 // parallel calls fn for 0 to n−1, several at a time, until the run has ended.
@@ -171,15 +189,14 @@ func (f *fetch) parallel(n int, fn func(int)) error {
 	return context.Cause(f.ctx)
 }
 
-// readSegment reads and writes what is wanted of one segment. It returns what
-// it did not get, and whether that is because something is gone.
+// readSegment reads and writes what r wants. It returns what it did not get, and
+// whether that is because something is gone.
 func (f *fetch) readSegment(r *reading) (left []item, gone bool) {
 	header, source, err := f.repo.Header(f.ctx, &r.segment)
 	if err != nil {
 		f.strike(err)
 		return r.items, isGone(err)
 	}
-	slices.SortFunc(r.items, func(a, b item) int { return int(int64(a.offset) - int64(b.offset)) })
 	var ordinals []int
 	var items []item
 	for _, it := range r.items {

@@ -101,7 +101,7 @@ func (f *file) reopen(at int) error {
 		return fmt.Errorf("open file again: %w", err)
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil || identityOf(&st) != f.id || st.Nlink != 1 {
+	if err := unix.Fstat(fd, &st); err != nil || identityOf(&st) != f.id || !isRegular(&st) || st.Nlink != 1 {
 		unix.Close(fd) // nothing was written
 		return errors.Join(errors.New("the file was replaced while it was restored"), err)
 	}
