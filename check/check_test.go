@@ -6,7 +6,7 @@ import (
 
 func TestCleanRepository(t *testing.T) {
 	f := newFixture(t)
-	t.Logf("%d segments, %d runs", len(f.files(t, "seg/")), len(f.files(t, "idx/")))
+	t.Logf("%d segments, %d runs", len(f.names("seg/")), len(f.names("idx/")))
 	for _, l := range levels {
 		t.Run(l.name, func(t *testing.T) {
 			r, err := f.check(t, l)
