@@ -152,12 +152,6 @@ func TestTrees(t *testing.T) {
 			f.dir(2, entry("b", 4, tree.TypeFile))
 			f.dir(5, entry("a", 2, tree.TypeDir), entry("f", 3, tree.TypeFile))
 		}, "", false},
-			f.dir(1, f[1].entries[1])
-			f.dir(5, entry("a", 2, tree.TypeDir))
-			f.dir(1, entry("c", 5, tree.TypeDir))
-			f.dir(2, entry("b", 4, tree.TypeFile))
-			f[5].entries = []tree.Entry{entry("a", 2, tree.TypeDir), entry("f", 3, tree.TypeFile)}
-		}, "", false},
 		{"removed", func(f files) { f.dir(1); delete(f, 2); delete(f, 3); delete(f, 4); delete(f, 5) }, "", false},
 		{"hard link", func(f files) { f.dir(5, entry("z", 3, tree.TypeFile)) }, "", false},
 		{"another type under the same number", func(f files) { f.dir(1, f[1].entries[0], entry("f", 3, tree.TypeDir)); f.dir(3) }, "", false},
