@@ -67,11 +67,12 @@ var (
 // TestDamage damages one file of each kind in every way, and asks that each
 // level that can see it does, and names what is damaged.
 func TestDamage(t *testing.T) {
-	f := newFixture(t)
+	short, long := newFixture(t), newLongFixture(t)
+	f := short
 	first := func(prefix string) string { return f.names(prefix)[0] }
 	data, meta := f.segmentsOf(object.ClassData)[0], f.segmentsOf(object.ClassMeta)[0]
 	gen := repo.GenerationKey
-	head := uint64(len(f.names("gen/")) - 1)
+	head := uint64(len(long.names("gen/")) - 1)
 
 	tests := []struct {
 		name    string
@@ -91,9 +92,9 @@ func TestDamage(t *testing.T) {
 		{"generation removed behind the checkpoint", gen(head - 1), remove, always, ""},
 		{"generation of the checkpoint removed", gen(64), remove, always, ""},
 
-		{"checkpoint flipped", first("state/"), flip(middle), always, ""},
-		{"checkpoint cut", first("state/"), half, always, ""},
-		{"checkpoint removed", first("state/"), remove, always, ""},
+		{"checkpoint flipped", long.names("state/")[0], flip(middle), always, ""},
+		{"checkpoint cut", long.names("state/")[0], half, always, ""},
+		{"checkpoint removed", long.names("state/")[0], remove, always, ""},
 
 		{"run's prelude flipped", first("idx/"), flip(at(20)), always, ""},
 		{"run's segment table flipped", first("idx/"), flip(at(64 + 40)), always, ""},
@@ -131,7 +132,10 @@ func TestDamage(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := f.copy()
+			d := short.copy()
+			if strings.HasPrefix(tt.key, "gen/") || strings.HasPrefix(tt.key, "state/") {
+				d = long.copy()
+			}
 			d.put(tt.key, tt.edit(d.read(tt.key)))
 			for i, l := range levels {
 				r, err := d.check(t, l)
@@ -181,7 +185,7 @@ func TestSwappedFiles(t *testing.T) {
 		"segments":    segments[:2],
 		"classes":     {segments[0], f.segmentsOf(object.ClassMeta)[0]},
 		"runs":        f.names("idx/")[:2],
-		"generations": {repo.GenerationKey(3), repo.GenerationKey(4)},
+		"generations": {repo.GenerationKey(1), repo.GenerationKey(2)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := f.copy()
@@ -267,7 +271,7 @@ func TestForeignAndOrphans(t *testing.T) {
 // an interrupted init leaves behind.
 func TestStrangeSlot(t *testing.T) {
 	f := newFixture(t)
-	other := makeFixture(t, 2)
+	other := makeFixture(t, 2, 0)
 	slot := other.names("keys/")[0]
 	data := other.read(slot)
 	key := "keys/" + strings.Repeat("12", 16)

@@ -48,23 +48,33 @@ func smallConfig(id object.RepositoryID) repo.Config {
 	return c
 }
 
-var shared struct {
+var shared, sharedLong sharedFixture
+
+// A sharedFixture is made by the first test that needs it.
+type sharedFixture struct {
 	once sync.Once
 	f    *fixture
 }
 
-// newFixture returns a copy of a repository that all tests share.
-func newFixture(t testing.TB) *fixture {
+func (s *sharedFixture) get(t testing.TB, pad int) *fixture {
 	t.Helper()
-	shared.once.Do(func() { shared.f = makeFixture(t, 1) })
-	if shared.f == nil {
+	s.once.Do(func() { s.f = makeFixture(t, 1, pad) })
+	if s.f == nil {
 		t.Fatal("the repository to check could not be made")
 	}
-	return shared.f.copy()
+	return s.f.copy()
 }
 
-// makeFixture backs up a small tree twice, with a change between.
-func makeFixture(t testing.TB, seed byte) *fixture {
+// newFixture returns a copy of a repository that all tests share.
+func newFixture(t testing.TB) *fixture { return shared.get(t, 0) }
+
+// newLongFixture returns one with generations enough for a checkpoint. Verifying
+// their signatures takes time.
+func newLongFixture(t testing.TB) *fixture { return sharedLong.get(t, 66) }
+
+// makeFixture backs up a small tree twice, with a change, and pad generations,
+// between.
+func makeFixture(t testing.TB, seed byte, pad int) *fixture {
 	t.Helper()
 	f := &fixture{files: map[string][]byte{}, tree: t.TempDir(), bucket: store.NewMemory()}
 	defer f.bucket.Close()
@@ -82,7 +92,7 @@ func makeFixture(t testing.TB, seed byte) *fixture {
 		t.Fatal(err)
 	}
 	f.backup(t)
-	f.pad(t, 66)
+	f.pad(t, pad)
 	f.write(t, "many/file07", randomBytes(random, 900))
 	f.write(t, "new", randomBytes(random, 5000))
 	if err := os.Remove(filepath.Join(f.tree, "many/file03")); err != nil {
