@@ -174,6 +174,9 @@ func (rec configRecord) config() (Config, error) {
 	if c.Created, err = time.Parse(time.RFC3339, rec.Created); err != nil {
 		return Config{}, fmt.Errorf("%w: created: %w", object.ErrCorrupt, err)
 	}
+	if c.Created = c.Created.UTC(); c.Created.Format(time.RFC3339) != rec.Created {
+		return Config{}, fmt.Errorf("%w: created %q is not in whole seconds of UTC", object.ErrCorrupt, rec.Created)
+	}
 	return c, c.validate()
 }
 
