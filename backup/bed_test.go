@@ -32,13 +32,17 @@ type bed struct {
 
 // newBed makes a repository with small chunks, segments and nodes, so that small
 // trees have all that large ones have.
-func newBed(t testing.TB) *bed {
+func newBed(t testing.TB) *bed { return newBedWith(t, func(*repo.Config) {}) }
+
+// newBedWith is newBed with other parameters still.
+func newBedWith(t testing.TB, edit func(*repo.Config)) *bed {
 	t.Helper()
 	config := repo.DefaultConfig(object.RepositoryID{1}, time.Unix(1e9, 0))
 	config.Chunker.Min, config.Chunker.Bits, config.Chunker.Max = 4<<10, 12, 64<<10
 	config.Tree.LeafBits, config.Tree.ListBits, config.Tree.ListMax = 2, 2, 8
 	config.Tree.ExtentsMax, config.Tree.DirMax, config.Tree.XattrInline = 4, 4, 4
 	config.Segment.DataTarget, config.Segment.MetaTarget = 256<<10, 64<<10
+	edit(&config)
 	raw, err := repo.EncodeConfig(config)
 	must(t, err)
 	b := newBedOf(t, raw)
