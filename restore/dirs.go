@@ -128,12 +128,12 @@ func (c *dirCache) openTo(d *dir) error {
 	}
 	for len(way) > 0 {
 		last := len(way) - 1
-		path := way[last].name
+		path := append(make([]byte, 0, pathMax), way[last].name...)
 		for last > 0 && len(path)+1+len(way[last-1].name) < pathMax {
 			last--
-			path += "/" + way[last].name
+			path = append(append(path, '/'), way[last].name...)
 		}
-		next, err := openBeneath(fd, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		next, err := openBeneath(fd, string(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return fmt.Errorf("open directory: %w", err)
 		}

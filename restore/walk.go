@@ -53,6 +53,10 @@ func (s *restorer) visitEntries(d *dir, in *tree.Inode) error {
 			s.fail(orRoot(d.path()), fmt.Errorf("read the entries of the directory: %w", err))
 			return nil
 		}
+		if d.depth == tree.MaxDepth {
+			s.fail(d.path(), fmt.Errorf("below %d names there are more: %w", tree.MaxDepth, object.ErrCorrupt))
+			return nil
+		}
 		if err := s.visit(d, e); err != nil {
 			return err
 		}
@@ -110,10 +114,6 @@ func (s *restorer) visitDir(above *dir, name string, in *tree.Inode, selected, b
 	d := &dir{
 		parent: above, name: name, number: in.Number, depth: above.depth + 1,
 		finish: finishAll, flags: in.Flags & guards,
-	}
-	if d.depth > tree.MaxDepth {
-		s.fail(d.path(), fmt.Errorf("below %d names there are more: %w", tree.MaxDepth, object.ErrCorrupt))
-		return nil
 	}
 	if in.Waypoint() {
 		d.finish = finishWaypoint
