@@ -122,10 +122,10 @@ func (f *faulty) Attributes(_ context.Context, key string) (*driver.Attributes, 
 }
 
 func (f *faulty) ListPaged(_ context.Context, o *driver.ListOptions) (*driver.ListPage, error) {
-	page := &driver.ListPage{}
-	for _, key := range f.names(o.Prefix) {
+	now, page := f.snapshot(), &driver.ListPage{}
+	for _, key := range now.names(o.Prefix) {
 		if f.list == nil || f.list(key) {
-			page.Objects = append(page.Objects, &driver.ListObject{Key: key, Size: int64(len(f.blobs[key]))})
+			page.Objects = append(page.Objects, &driver.ListObject{Key: key, Size: int64(len(now.blobs[key]))})
 		}
 	}
 	return page, nil
