@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"bluesky/object"
 	"bluesky/tree"
 
 	"golang.org/x/sys/unix"
@@ -39,24 +40,34 @@ func (a attributes) get(name string, buffer []byte) (int, error) {
 }
 
 // readAttributes fills in the extended attributes and the flags of in. Values
-// too long for the inode go into blocks. An error of reading is a
-// *sourceReadError; in then lacks what could not be read.
-func (b *backup) readAttributes(ctx context.Context, in *tree.Inode, from attributes) error {
+// too long for the inode go into blocks.
+//
+// What cannot be read is reported, with the path of the file, and missing from
+// in. Then in has no ctime: else the next backup would take the file for
+// unchanged, and be silent about what is missing.
+func (b *backup) readAttributes(ctx context.Context, in *tree.Inode, from attributes, path func() string) error {
 	if from.name == "" {
 		in.Flags = readFlags(from.fd)
 	}
+	failed := func(err error) {
+		in.CTime = object.Time{}
+		b.fail(path(), err)
+	}
 	names, err := listNames(from)
 	if err != nil {
-		return &sourceReadError{fmt.Errorf("extended attributes: %w", err)}
+		failed(fmt.Errorf("extended attributes: %w", err))
+		return nil
 	}
-	var failed error
 	for _, name := range names {
 		value, err := readAll(func(buffer []byte) (int, error) { return from.get(name, buffer) })
-		if errors.Is(err, unix.ENODATA) {
+		switch {
+		case errors.Is(err, unix.ENODATA):
 			continue // removed meanwhile
+		case err == nil && (len(value) > tree.MaxXattr || len(name) > tree.MaxName):
+			err = errors.New("it is too long")
 		}
 		if err != nil {
-			failed = &sourceReadError{fmt.Errorf("extended attribute %q: %w", name, err)}
+			failed(fmt.Errorf("extended attribute %q: %w", name, err))
 			continue
 		}
 		x, err := tree.StoreXattr(ctx, b.sink, b.params, name, value)
@@ -65,7 +76,7 @@ func (b *backup) readAttributes(ctx context.Context, in *tree.Inode, from attrib
 		}
 		in.Xattrs = append(in.Xattrs, x)
 	}
-	return failed
+	return nil
 }
 
 // listNames returns the sorted names of all attributes.

@@ -86,18 +86,29 @@ func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, pr
 	if progress == nil {
 		progress = NoProgress{}
 	}
-	result, err := attempt(ctx, r, keys, options, progress)
+	if err := checkPaths(options.Paths); err != nil {
+		return Result{}, err
+	}
+	return run(ctx, r, keys, options, progress, openTarget)
+}
+
+// An opener opens the target of one attempt.
+type opener func(context.Context, *repo.Repo, *seal.Keys, Options) (target, error)
+
+func run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, progress Progress, open opener) (Result, error) {
+	result, err := attempt(ctx, r, keys, options, progress, open)
 	if errors.Is(err, repo.ErrObjectGone) {
 		progress.Restart(err)
-		result, err = attempt(ctx, r, keys, options, progress)
+		options.Parent = nil // it relies on what is gone, or is gone itself
+		result, err = attempt(ctx, r, keys, options, progress, open)
 	}
 	return result, err
 }
 
 // attempt is one backup from the newest state.
-func attempt(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, progress Progress) (_ Result, err error) {
+func attempt(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, progress Progress, open opener) (_ Result, err error) {
 	start := options.Now()
-	target, err := openTarget(ctx, r, keys, options)
+	target, err := open(ctx, r, keys, options)
 	if err != nil {
 		return Result{}, err
 	}

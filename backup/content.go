@@ -37,10 +37,12 @@ func (r *contentReader) Read(p []byte) (int, error) {
 		return 0, io.EOF
 	}
 	p = p[:min(int64(len(p)), end-r.offset)]
-	n, err := unix.Pread(r.fd, p, r.offset)
+	var n int
+	err := ignoringEINTR(func() (err error) {
+		n, err = unix.Pread(r.fd, p, r.offset)
+		return err
+	})
 	switch {
-	case errors.Is(err, unix.EINTR):
-		return 0, nil
 	case err != nil:
 		return 0, &sourceReadError{err}
 	case n == 0: // the file has shrunk
@@ -73,11 +75,11 @@ const maxHoles = 1024
 
 // findHoles returns the holes of an open file that are worth recording.
 func findHoles(fd int, st *unix.Stat_t) ([]tree.Hole, error) {
-	if st.Blocks*512 >= st.Size {
+	smallest := uint64(4 << 10)
+	if st.Blocks*512 >= st.Size || uint64(st.Size) < smallest {
 		return nil, nil // it has none: all of it takes space
 	}
 	var holes []tree.Hole
-	smallest := uint64(4 << 10)
 	for offset := int64(0); offset < st.Size; {
 		hole, err := seek(fd, offset, unix.SEEK_HOLE, st.Size)
 		if err != nil {
@@ -88,7 +90,7 @@ func findHoles(fd int, st *unix.Stat_t) ([]tree.Hole, error) {
 			return nil, err
 		}
 		if n := uint64(data - hole); n >= smallest {
-			holes = append(holes, tree.Hole{Offset: uint64(hole), Length: n})
+			holes = appendHole(holes, tree.Hole{Offset: uint64(hole), Length: n})
 		}
 		for len(holes) > maxHoles {
 			smallest *= 2
@@ -97,6 +99,16 @@ func findHoles(fd int, st *unix.Stat_t) ([]tree.Hole, error) {
 		offset = data
 	}
 	return holes, nil
+}
+
+// appendHole appends a hole behind the others. One may begin where the last
+// ends, if it was made after the end of that was found.
+func appendHole(holes []tree.Hole, h tree.Hole) []tree.Hole {
+	if n := len(holes); n > 0 && holes[n-1].Offset+holes[n-1].Length == h.Offset {
+		holes[n-1].Length += h.Length
+		return holes
+	}
+	return append(holes, h)
 }
 
 func atLeast(holes []tree.Hole, length uint64) []tree.Hole {

@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,9 +16,13 @@ import (
 type dir struct {
 	parent      *dir // nil for the root
 	name        string
+	depth       int    // names above and its own
+	short       string // the path, unless it is long; see shortPath
 	number      uint64
-	device      uint64     // st_dev; 0 for a waypoint
-	inode       tree.Inode // without its entries, until the dir is done
+	plan        *sourcePlan // the paths below it that were asked for
+	device      uint64      // st_dev; 0 for a waypoint
+	foreign     bool        // in a file system that is left out
+	inode       tree.Inode  // without its entries, until the dir is done
 	beforeInode *tree.Inode
 	before      map[string]tree.Entry // of the parent snapshot; nil when they are compared
 
@@ -27,10 +30,10 @@ type dir struct {
 	// has left it, and every file and directory in it is done.
 	pending atomic.Int32
 
+	fd int // that of openDirs
+
 	mu      sync.Mutex
 	entries []dirEntry // ascending by name
-	fd      int
-	opened  bool // fd is open
 }
 
 type dirEntry struct {
@@ -39,22 +42,27 @@ type dirEntry struct {
 }
 
 func (d *dir) child(name string, number uint64) *dir {
-	return &dir{parent: d, name: name, number: number}
+	c := &dir{parent: d, name: name, number: number, depth: d.depth + 1, plan: d.plan.below(name)}
+	if n := len(d.short) + 1 + len(name); n <= shortPath && (d.parent == nil || d.short != "") {
+		c.short = d.short + "/" + name
+	}
+	return c
 }
+
+// shortPath is the most bytes of a path that a directory keeps. All open ones
+// together would keep gigabytes of the longest.
+const shortPath = 1024
 
 // path returns the absolute path of d; that of the root is empty.
 func (d *dir) path() string {
-	var names []string
-	for ; d.parent != nil; d = d.parent {
-		names = append(names, d.name)
+	if d.short != "" || d.parent == nil {
+		return d.short
 	}
-	var b strings.Builder
-	for i := len(names) - 1; i >= 0; i-- {
-		b.WriteByte('/')
-		b.WriteString(names[i])
-	}
-	return b.String()
+	return d.parent.path() + "/" + d.name
 }
+
+// join returns the path of the entry name.
+func (d *dir) join(name string) string { return d.path() + "/" + name }
 
 // add appends an entry, in ascending order, and returns its index.
 func (d *dir) add(e tree.Entry) int {
@@ -92,11 +100,37 @@ func (d *dir) kept() []tree.Entry {
 	return kept
 }
 
-func (d *dir) closeFD() {
-	if d.opened {
-		unix.Close(d.fd) // read only: nothing is lost
-		d.opened = false
+// openDirs are the directories that hold a descriptor.
+type openDirs struct {
+	mu   sync.Mutex
+	dirs map[*dir]struct{}
+}
+
+// add makes fd that of d.
+func (o *openDirs) add(d *dir, fd int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dirs == nil {
+		o.dirs = map[*dir]struct{}{}
 	}
+	o.dirs[d] = struct{}{}
+	d.fd = fd
+}
+
+// close closes d.
+func (o *openDirs) close(d *dir) {
+	o.mu.Lock()
+	delete(o.dirs, d)
+	o.mu.Unlock()
+	unix.Close(d.fd) // read only: nothing is lost
+}
+
+// closeAll closes what is left when nobody works on it any more.
+func (o *openDirs) closeAll() {
+	for d := range o.dirs {
+		unix.Close(d.fd)
+	}
+	o.dirs = nil
 }
 
 // release notes that one thing d waits for has happened. Whoever brings the
@@ -112,7 +146,7 @@ func (b *backup) release(ctx context.Context, d *dir) error {
 
 // finishDir stores the entries and the inode of d.
 func (b *backup) finishDir(ctx context.Context, d *dir) error {
-	d.closeFD()
+	b.open.close(d)
 	root, err := tree.BuildDir(ctx, b.sink, b.keys, b.params, d.kept())
 	if err != nil {
 		return err
@@ -141,68 +175,26 @@ func (b *backup) finishInode(d *dir, name string, in, old *tree.Inode) {
 	if in.Waypoint() {
 		return
 	}
+	b.found.Store(true)
 	b.counts.add(change, in)
-	path := d.path()
+	if b.quiet {
+		return
+	}
+	path := orRoot(d.path())
 	if name != "" {
-		path += "/" + name
+		path = d.join(name)
 	}
 	b.progress.Item(path, change, in.Type == tree.TypeDir, in.Size)
 }
 
-// A link is a file with several names. All of them wait for the first.
-type link struct {
-	number uint64
-	kind   tree.Type
-
-	mu     sync.Mutex
-	done   bool
-	failed bool
-	others []linkName
-}
-
-type linkName struct {
-	dir   *dir
-	index int
-}
-
-type fileKey struct{ device, inode uint64 }
-
-// join adds another name of the file to the directory d.
-func (l *link) join(d *dir, e tree.Entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failed {
-		return
-	}
-	index := d.add(e)
-	if !l.done {
-		d.pending.Add(1)
-		l.others = append(l.others, linkName{d, index})
-	}
-}
-
-// finish notes that the file is stored or could not be read, and returns the
-// other names that have waited. A nil link has none.
-func (l *link) finish(failed bool) []linkName {
-	if l == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.done, l.failed = true, failed
-	return l.others
-}
-
-// openBefore looks up what the parent snapshot has under number: the entries
-// and the inode of d.
-func (b *backup) openBefore(ctx context.Context, d *dir, number uint64) error {
-	if b.parent == nil {
-		return nil
-	}
-	in, ok, err := b.parent.inodes.Get(ctx, number)
-	if err != nil || !ok || in.Type != tree.TypeDir {
+// openBefore looks up what the parent snapshot has of d, where it had the entry
+// before: the entries and the inode.
+func (b *backup) openBefore(ctx context.Context, d *dir, before tree.Entry) error {
+	old, err := b.beforeInodeOf(ctx, before, tree.TypeDir)
+	if old == nil {
 		return err
 	}
+	in := *old
 	entries, err := tree.ReadDir(ctx, b.parent.source, b.keys, b.params, in.Root)
 	if err != nil {
 		return err

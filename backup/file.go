@@ -24,6 +24,8 @@ type job struct {
 	link   *link       // nil unless the file has several names
 }
 
+func (j *job) path() string { return j.dir.join(j.name) }
+
 // workers is how many files are read at once: one more than there are
 // processors, so that one can wait for a disk.
 func workers() int { return runtime.GOMAXPROCS(0) + 1 }
@@ -35,33 +37,41 @@ func (b *backup) work(ctx context.Context) error {
 		return err
 	}
 	for j := range b.jobs {
-		err := b.finishJob(ctx, j, w.store(ctx, j))
-		b.busy.Done()
-		if err != nil {
+		if err := w.finish(ctx, j); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finishJob releases the directories that have waited for a file. An error of
-// reading the file leaves it out of them; any other is returned.
-func (b *backup) finishJob(ctx context.Context, j job, err error) error {
-	var source *sourceReadError
-	failed := errors.As(err, &source)
-	if err != nil && !failed {
-		return err
-	}
-	names := append(j.link.finish(failed), linkName{j.dir, j.index})
-	if failed {
-		b.fail(j.dir.path()+"/"+j.name, source.err)
-		b.changes.remove(j.number)
-	}
-	for _, name := range names {
-		if failed {
-			name.dir.drop(name.index)
+// finish stores the file of j and releases the directories that have waited
+// for it. An error of reading it leaves it out of them; any other is returned.
+func (w *worker) finish(ctx context.Context, j job) error {
+	for {
+		err := w.store(ctx, j)
+		var source *sourceReadError
+		if err == nil {
+			return w.releaseAll(ctx, append(j.link.stored(), linkName{dir: j.dir}))
 		}
-		if err := b.release(ctx, name.dir); err != nil {
+		if !errors.As(err, &source) {
+			return err
+		}
+		w.fail(j.dir.join(j.name), source.err)
+		j.dir.drop(j.index)
+		next, again := j.link.failed()
+		if !again {
+			w.changes.remove(j.number)
+		}
+		if err := w.release(ctx, j.dir); err != nil || !again {
+			return err
+		}
+		j.dir, j.name, j.index = next.dir, next.name, next.index
+	}
+}
+
+func (w *worker) releaseAll(ctx context.Context, names []linkName) error {
+	for _, name := range names {
+		if err := w.release(ctx, name.dir); err != nil {
 			return err
 		}
 	}
@@ -96,6 +106,9 @@ func (w *worker) store(ctx context.Context, j job) error {
 	if err != nil {
 		return err
 	}
+	if err := in.Check(&w.params); err != nil {
+		return &sourceReadError{err} // nothing that a sane file system has
+	}
 	w.finishInode(j.dir, j.name, &in, j.old)
 	return nil
 }
@@ -120,8 +133,7 @@ func (w *worker) storeSpecial(ctx context.Context, j job) (tree.Inode, error) {
 	case tree.TypeCharDevice, tree.TypeBlockDevice:
 		in.Device = tree.Device{Major: unix.Major(uint64(st.Rdev)), Minor: unix.Minor(uint64(st.Rdev))}
 	}
-	err := w.sourceError(j.dir.path()+"/"+j.name,
-		w.readAttributes(ctx, &in, attributes{fd: j.dir.fd, name: j.name}))
+	err := w.readAttributes(ctx, &in, attributes{fd: j.dir.fd, name: j.name}, j.path)
 	return in, err
 }
 
@@ -142,14 +154,18 @@ func (w *worker) storeRegular(ctx context.Context, j job) (tree.Inode, error) {
 	if typeOf(&st) != tree.TypeFile {
 		return tree.Inode{}, &sourceReadError{errReplaced}
 	}
-	path := j.dir.path() + "/" + j.name
-	w.progress.File(path, uint64(st.Size))
-	defer w.progress.FileDone(path)
-
 	in := w.inode(&st, j.number, j.kind)
-	in.Size = uint64(st.Size)
-	if err := w.sourceError(path, w.readAttributes(ctx, &in, attributes{fd: fd})); err != nil {
+	if err := w.readAttributes(ctx, &in, attributes{fd: fd}, j.path); err != nil {
 		return tree.Inode{}, err
+	}
+	if j.old != nil && w.compare(j.old, &st) >= sameContent {
+		takeContent(&in, j.old)
+		return in, nil
+	}
+	if !w.quiet {
+		path := j.path()
+		w.progress.File(path, in.Size)
+		defer w.progress.FileDone(path)
 	}
 	if in.Holes, err = findHoles(fd, &st); err != nil {
 		return tree.Inode{}, &sourceReadError{err}

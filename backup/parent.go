@@ -1,8 +1,10 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -17,15 +19,27 @@ import (
 type parent struct {
 	id     object.ID
 	record tree.Snapshot
-	source *seal.Reader
+	source tree.Source
 	inodes *tree.Map
+}
+
+// A parentReader reads the objects of the parent snapshot. If one is visible
+// no more, the snapshot was removed while the backup relied on it.
+type parentReader struct{ *seal.Reader }
+
+func (r parentReader) Object(ctx context.Context, id object.ID, kind object.Kind) ([]object.ID, []byte, error) {
+	refs, payload, err := r.Reader.Object(ctx, id, kind)
+	if errors.Is(err, repo.ErrNotFound) {
+		err = fmt.Errorf("%w: parent snapshot: %w", repo.ErrObjectGone, err)
+	}
+	return refs, payload, err
 }
 
 func openParent(r *repo.Repo, keys *seal.Keys, options Options) (*parent, error) {
 	if options.Parent == nil {
 		return nil, nil
 	}
-	source := seal.NewReader(r, keys)
+	source := parentReader{seal.NewReader(r, keys)}
 	return &parent{
 		id: options.Parent.ID, record: options.Parent.Record, source: source,
 		inodes: tree.OpenMap(source, keys, tree.Params(r.Config().Tree), options.Parent.Root),
@@ -60,12 +74,11 @@ func (c *changes) sorted() iter.Seq2[tree.Change, error] {
 	for _, n := range c.removed {
 		list = append(list, tree.Change{Number: n})
 	}
-	slices.SortFunc(list, func(a, b tree.Change) int {
-		if a.Number < b.Number {
-			return -1
-		}
-		return 1 // numbers are distinct
-	})
+	// A file with several names may be given up under one and stored under the
+	// next; then its inode, which comes first here, is what counts. Two inodes of
+	// one number are a mistake that tree refuses.
+	slices.SortStableFunc(list, func(a, b tree.Change) int { return cmp.Compare(a.Number, b.Number) })
+	list = slices.CompactFunc(list, func(a, b tree.Change) bool { return a.Number == b.Number && b.Inode == nil })
 	return func(yield func(tree.Change, error) bool) {
 		for _, change := range list {
 			if !yield(change, nil) {

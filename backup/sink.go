@@ -16,8 +16,14 @@ type sink struct {
 	rows    map[object.Class]object.Session
 	sealers sync.Pool
 
-	mu    sync.Mutex
-	count sinkStats
+	// gate is held for reading from Claim to Add and for writing by AddRun,
+	// which wants that all that was claimed is added.
+	gate sync.RWMutex
+
+	mu     sync.Mutex
+	count  sinkStats
+	rhythm rhythm
+	failed error // an object was claimed and not added: nothing may refer to it
 }
 
 // sinkStats count what was new, by class.
@@ -28,7 +34,7 @@ type sinkStats struct {
 
 func newSink(keys *seal.Keys, target target, options Options) *sink {
 	id := target.ID()
-	s := &sink{keys: keys, target: target, rows: map[object.Class]object.Session{
+	s := &sink{keys: keys, target: target, rhythm: newRhythm(options.Now), rows: map[object.Class]object.Session{
 		object.ClassData: keys.NewSession(id, object.ClassData),
 		object.ClassMeta: keys.NewSession(id, object.ClassMeta),
 	}}
@@ -38,35 +44,65 @@ func newSink(keys *seal.Keys, target target, options Options) *sink {
 	return s
 }
 
-// Put stores an object unless the repository has it, and returns its id.
+// Put stores an object unless the repository has it, and returns its id. Now
+// and then it registers what there is so far.
 func (s *sink) Put(ctx context.Context, kind object.Kind, refs []object.ID, payload []byte) (object.ID, error) {
 	if err := context.Cause(ctx); err != nil {
 		return object.ID{}, err
 	}
 	id := s.keys.ID(kind, refs, payload)
+	due, err := s.put(id, kind, refs, payload)
+	if err == nil && due {
+		err = s.addRun(ctx)
+	}
+	return id, err
+}
+
+// put stores an object unless the repository has it, and reports whether an
+// add-run is due.
+func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []byte) (due bool, err error) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	if !s.target.Claim(id) {
-		return id, nil
+		return false, nil
 	}
 	sealer := s.sealers.Get().(*seal.Sealer)
 	defer s.sealers.Put(sealer)
 	sealed, err := sealer.Seal(id, kind, refs, payload)
-	if err != nil {
-		return object.ID{}, err
+	if err == nil {
+		err = s.target.Add(sealed, s.rows[kind.Class()])
 	}
-	s.note(kind, len(payload), len(sealed.Bytes))
-	return id, s.target.Add(sealed, s.rows[kind.Class()])
-}
-
-func (s *sink) note(kind object.Kind, plain, stored int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if kind.Class() == object.ClassData {
-		s.count.dataObjects++
-	} else {
-		s.count.metaObjects++
+	if err != nil {
+		s.failed = err
+		return false, err
 	}
-	s.count.plain += uint64(plain)
-	s.count.stored += uint64(stored)
+	s.count.add(kind, len(payload), len(sealed.Bytes))
+	return s.rhythm.due(s.count.stored), nil
+}
+
+// addRun registers what there is so far, while nobody puts anything.
+func (s *sink) addRun(ctx context.Context) error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.mu.Lock()
+	failed := s.failed
+	s.mu.Unlock()
+	if failed != nil {
+		return failed
+	}
+	return s.target.AddRun(ctx)
+}
+
+func (c *sinkStats) add(kind object.Kind, plain, stored int) {
+	if kind.Class() == object.ClassData {
+		c.dataObjects++
+	} else {
+		c.metaObjects++
+	}
+	c.plain += uint64(plain)
+	c.stored += uint64(stored)
 }
 
 func (s *sink) stats() sinkStats {

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"errors"
+	"fmt"
 	"os/user"
 	"strconv"
 	"sync"
@@ -44,6 +45,9 @@ func (b *backup) inode(st *unix.Stat_t, number uint64, kind tree.Type) tree.Inod
 	if kind != tree.TypeDir {
 		in.Links = uint32(st.Nlink)
 	}
+	if kind == tree.TypeFile {
+		in.Size = uint64(st.Size)
+	}
 	if b.options.WithATime {
 		at := timeOf(st.Atim)
 		in.ATime = &at
@@ -51,27 +55,65 @@ func (b *backup) inode(st *unix.Stat_t, number uint64, kind tree.Type) tree.Inod
 	return in
 }
 
-func timeOf(t unix.Timespec) object.Time {
-	return object.Time{Sec: int64(t.Sec), Nsec: uint32(t.Nsec)}
+// timeOf converts t, of which a strange file system may have more nanoseconds
+// than a second has.
+func timeOf(t unix.Timespec) object.Time { return object.TimeOf(time.Unix(t.Unix())) }
+
+// A likeness is how much of what the parent has of a file still holds.
+type likeness int
+
+const (
+	different   likeness = iota
+	sameContent          // only the attributes have to be read again
+	same
+)
+
+// compare tells how alike the file that st describes and old are, the inode
+// that the parent snapshot has of it.
+//
+// They are the same if size, mtime, ctime and inode number are. Options may
+// make it ignore ctime or inode number. The kernel changes the ctime with
+// everything else, so without it only the content of a regular file is taken
+// for unchanged.
+func (b *backup) compare(old *tree.Inode, st *unix.Stat_t) likeness {
+	regular := old.Type == tree.TypeFile
+	mtime, ctime := timeOf(st.Mtim), timeOf(st.Ctim)
+	switch {
+	case regular && old.Size != uint64(st.Size), old.MTime != mtime:
+		return different
+	case old.Source != st.Ino && !b.options.IgnoreInode:
+		return different
+	case old.CTime == ctime && !b.parent.racy(ctime):
+		return same
+	case regular && b.options.IgnoreCTime && !b.parent.racy(mtime):
+		return sameContent
+	}
+	return different
 }
 
-// clockTick is how much older than the clock a time that the kernel gives a
-// file may be.
-const clockTick = 20 * time.Millisecond
+// Resolutions of the times that files get. The kernel's clock ticks every 10 ms
+// at most; some file systems store whole seconds, or every second one.
+const (
+	clockTick  = 20 * time.Millisecond
+	coarseTick = 2 * time.Second
+)
 
-// unchanged reports whether the file that st describes is the one that old was
-// made from: same size, mtime, ctime and inode number. One that was changed
-// when the parent snapshot was under way, or after, may have been changed
-// again within the same tick of the kernel's clock, so it counts as changed.
-func (b *backup) unchanged(old *tree.Inode, st *unix.Stat_t) bool {
-	if old.Type == tree.TypeFile && old.Size != uint64(st.Size) {
-		return false
+// racy reports whether a file with the time t of its last change may have
+// changed once more, after it was read for p, and still have that time: p was
+// under way, or about to begin, within the same tick of the clock.
+func (p *parent) racy(t object.Time) bool {
+	tick := clockTick
+	if t.Nsec == 0 {
+		tick = coarseTick
 	}
-	racy := object.TimeOf(b.parent.record.Counts.BackupStart.Time().Add(-clockTick))
-	ctime := timeOf(st.Ctim)
-	return old.MTime == timeOf(st.Mtim) &&
-		(b.options.IgnoreCTime || old.CTime == ctime && ctime.Before(racy)) &&
-		(b.options.IgnoreInode || old.Source == st.Ino)
+	return !t.Before(object.TimeOf(p.record.Counts.BackupStart.Time().Add(-tick)))
+}
+
+// takeContent gives in the content of old, or what else no attribute tells.
+func takeContent(in, old *tree.Inode) {
+	in.Size, in.Holes, in.ContentHash = old.Size, old.Holes, old.ContentHash
+	in.Inline, in.Extents, in.Root = old.Inline, old.Extents, old.Root
+	in.Target, in.Device = old.Target, old.Device
 }
 
 // owners remembers the names of users and groups.
@@ -118,20 +160,42 @@ func (o *owners) lookup(known map[uint32]string, id uint32, find func(string) (s
 	return name
 }
 
-// openDir opens a directory for reading its names. Only what a user has named
-// may be reached over a link.
-func openDir(at int, name string, follow bool) (int, error) {
-	flags := unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
-	if !follow {
-		flags |= unix.O_NOFOLLOW
-	}
-	return openat(at, name, flags)
+// openDir opens a directory for reading its names, not over a link.
+func openDir(at int, name string) (int, error) {
+	return openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC)
+}
+
+// openWaypoint opens a directory that a user has named on the way to another.
+// It may be reached over a link, and need not be readable.
+func openWaypoint(at int, name string) (fd int, err error) {
+	err = ignoringEINTR(func() (err error) {
+		fd, err = unix.Openat(at, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		return err
+	})
+	return fd, err
 }
 
 // openFile opens a file for reading. It does not wait for what took the place
-// of a regular file, such as a FIFO without a writer.
+// of a regular file, such as a FIFO without a writer, but for the holder of a
+// lease, as file servers are.
 func openFile(at int, name string) (int, error) {
-	return openat(at, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC)
+	fd, err := openat(at, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC)
+	if !errors.Is(err, unix.EAGAIN) {
+		return fd, err
+	}
+	pinned, err := unix.Openat(at, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(pinned)
+	var st unix.Stat_t
+	if err := unix.Fstat(pinned, &st); err != nil {
+		return -1, err
+	}
+	if typeOf(&st) != tree.TypeFile {
+		return -1, errReplaced
+	}
+	return openat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", pinned), unix.O_RDONLY|unix.O_CLOEXEC)
 }
 
 // openat opens without changing the access time where that is allowed.

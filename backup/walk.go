@@ -3,12 +3,10 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 
 	"bluesky/repo"
@@ -29,33 +27,34 @@ type backup struct {
 	sink     *sink
 	parent   *parent // nil if there is none
 	progress Progress
+	quiet    bool // nobody listens to progress
 	owners   *owners
-	rhythm   rhythm
 	sealing  *sealing
 
 	jobs     chan job
-	busy     sync.WaitGroup // jobs that are not done
 	failures atomic.Int64
+	found    atomic.Bool // a source could be read
 	counts   counts
 	changes  changes
+	open     openDirs
 
 	// The rest belongs to the goroutine that walks.
 	next  uint64 // lowest inode number never used
 	used  bitset // numbers of this snapshot
 	links map[fileKey]*link
-	gone  []tree.Entry // of the parent: names that are no more, or have another number
-	found bool         // a source could be read
+	gone  []tree.Entry // of the parent: names that are no more, or lead to something else
 }
 
 func newBackup(r *repo.Repo, keys *seal.Keys, options Options, t target, p *parent, progress Progress) *backup {
 	b := &backup{
 		repo: r, keys: keys, options: options, params: tree.Params(r.Config().Tree),
 		target: t, sink: newSink(keys, t, options), parent: p, progress: progress,
-		owners: newOwners(), rhythm: newRhythm(options.Now), sealing: newSealing(),
+		owners: newOwners(), sealing: newSealing(),
 		jobs:  make(chan job, 4*workers()),
 		next:  tree.RootNumber + 1,
 		links: map[fileKey]*link{},
 	}
+	_, b.quiet = progress.(NoProgress)
 	if p != nil {
 		b.next = max(b.next, p.record.Next)
 	}
@@ -66,6 +65,8 @@ func newBackup(r *repo.Repo, keys *seal.Keys, options Options, t target, p *pare
 // walk visits all sources and returns when everything found is stored, but for
 // the inode map and the snapshot.
 func (b *backup) walk(ctx context.Context) error {
+	// A directory that an error has kept from being stored is still open.
+	defer b.open.closeAll()
 	g, ctx := errgroup.WithContext(ctx)
 	for range workers() {
 		g.Go(func() error { return b.work(ctx) })
@@ -77,125 +78,22 @@ func (b *backup) walk(ctx context.Context) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if !b.found {
+	if !b.found.Load() {
 		return ErrNoSources
 	}
 	return nil
 }
 
-// visitSources visits what was asked for below the synthetic root.
-func (b *backup) visitSources(ctx context.Context) error {
-	root := &dir{number: tree.RootNumber, inode: tree.Inode{
-		Number: tree.RootNumber, Type: tree.TypeDir, Mode: 0o755, Marks: tree.MarkWaypoint,
-	}}
-	if err := b.openBefore(ctx, root, tree.RootNumber); err != nil {
-		return err
-	}
-	root.pending.Store(1)
-	if err := b.visitWaypoint(ctx, root, planSources(b.options.Paths)); err != nil {
-		return err
-	}
-	return b.release(ctx, root)
-}
-
-// visitWaypoint visits the sources below a directory that is only on the way
-// to them.
-func (b *backup) visitWaypoint(ctx context.Context, d *dir, plan *sourcePlan) error {
-	if plan.source {
-		return b.visitOpened(ctx, d)
-	}
-	for _, name := range plan.names() {
-		child := plan.children[name]
-		if child.source {
-			if err := b.visitSource(ctx, d, name); err != nil {
-				return err
-			}
-			continue
-		}
-		sub, err := b.enterWaypoint(ctx, d, name)
-		if err != nil {
-			return err
-		}
-		if sub == nil {
-			continue
-		}
-		if err := b.visitWaypoint(ctx, sub, child); err != nil {
-			return err
-		}
-		if err := b.release(ctx, sub); err != nil {
-			return err
-		}
-	}
-	b.noteGone(d)
-	return nil
-}
-
-// visitSource visits one path that was asked for.
-func (b *backup) visitSource(ctx context.Context, d *dir, name string) error {
-	fd, err := openDir(unix.AT_FDCWD, orRoot(d.path()), true)
-	if err != nil {
-		b.fail(path.Join(d.path(), name), err)
-		return nil
-	}
-	d.fd, d.opened = fd, true
-	defer d.closeFD() // the next source may lead through another folder
-	if err := b.visit(ctx, d, name); err != nil {
-		return err
-	}
-	b.found = b.found || d.has(name)
-	return nil
-}
-
-// visitOpened visits the root directory itself, when that was asked for.
-func (b *backup) visitOpened(ctx context.Context, d *dir) error {
-	fd, err := openDir(unix.AT_FDCWD, "/", true)
-	if err != nil {
-		return err
-	}
-	d.fd, d.opened, b.found = fd, true, true
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return err
-	}
-	d.device = uint64(st.Dev)
-	return b.visitEntries(ctx, d)
-}
-
-// enterWaypoint makes the inode of a directory on the way to a source. It
-// returns nil if there is no such directory, which is reported.
-func (b *backup) enterWaypoint(ctx context.Context, d *dir, name string) (*dir, error) {
-	var st unix.Stat_t
-	p := d.path() + "/" + name
-	err := unix.Stat(p, &st) // follows links: the way may lead over them
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		err = unix.ENOTDIR
-	}
-	if err != nil {
-		b.fail(p, err)
-		return nil, nil
-	}
-	before := d.before[name]
-	sub := d.child(name, b.number(before))
-	sub.inode = tree.Inode{
-		Number: sub.number, Type: tree.TypeDir, Mode: uint32(st.Mode) & 0o7777,
-		UID: st.Uid, GID: st.Gid, User: b.owners.user(st.Uid), Group: b.owners.group(st.Gid),
-		Marks: tree.MarkWaypoint,
-	}
-	sub.pending.Store(1)
-	d.add(tree.Entry{Name: name, Number: sub.number, Type: tree.TypeDir})
-	d.pending.Add(1)
-	b.noteReplaced(before, sub.number)
-	if before.Type == tree.TypeDir {
-		return sub, b.openBefore(ctx, sub, before.Number)
-	}
-	return sub, nil
-}
-
-// visitEntries visits all entries of an open directory.
+// visitEntries visits the entries of an open directory: all of them, or of a
+// directory in another file system those that lead to a path that was asked
+// for.
 func (b *backup) visitEntries(ctx context.Context, d *dir) error {
-	names, err := readNames(d.fd)
-	if err != nil {
-		b.fail(orRoot(d.path()), err)
+	names := d.plan.names()
+	if !d.foreign {
+		var err error
+		if names, err = readNames(d.fd); err != nil {
+			b.fail(orRoot(d.path()), err)
+		}
 	}
 	for _, name := range names {
 		if err := context.Cause(ctx); err != nil {
@@ -215,115 +113,142 @@ func (b *backup) visit(ctx context.Context, d *dir, name string) error {
 	if err := ignoringEINTR(func() error {
 		return unix.Fstatat(d.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	}); err != nil {
-		b.fail(d.path()+"/"+name, err)
+		b.fail(d.join(name), err)
 		return nil
 	}
 	kind := typeOf(&st)
-	if b.options.Select != nil && !b.options.Select(d.path()+"/"+name, &Info{Type: kind, Size: uint64(st.Size)}) {
+	if b.options.Select != nil && !b.options.Select(d.join(name), &Info{Type: kind, Size: uint64(st.Size)}) {
 		return nil
 	}
-	if !kind.Valid() {
-		b.fail(d.path()+"/"+name, errors.New("a file of unknown type"))
+	if err := storable(d, name, kind); err != nil {
+		b.fail(d.join(name), err)
 		return nil
 	}
 	before := d.before[name]
 	if kind == tree.TypeDir {
-		return b.visitDir(ctx, d, name, &st, before)
+		return b.visitDir(ctx, d, name, before)
 	}
 	return b.visitFile(ctx, d, name, kind, &st, before)
 }
 
-func (b *backup) visitDir(ctx context.Context, d *dir, name string, st *unix.Stat_t, before tree.Entry) error {
-	fd, err := openDir(d.fd, name, false)
+// storable returns an error for what no snapshot can hold. One such file must
+// not end the backup of the others.
+func storable(d *dir, name string, kind tree.Type) error {
+	if !kind.Valid() {
+		return errors.New("a file of unknown type")
+	}
+	if d.depth >= tree.MaxDepth {
+		return fmt.Errorf("more than %d folders deep", tree.MaxDepth)
+	}
+	return tree.CheckName(name)
+}
+
+func (b *backup) visitDir(ctx context.Context, d *dir, name string, before tree.Entry) error {
+	fd, err := openDir(d.fd, name)
 	if err != nil {
-		b.fail(d.path()+"/"+name, err)
+		b.fail(d.join(name), err)
 		return nil
 	}
-	sub := d.child(name, b.number(before))
-	sub.fd, sub.opened, sub.device = fd, true, uint64(st.Dev)
-	sub.pending.Store(1)
-	d.add(tree.Entry{Name: name, Number: sub.number, Type: tree.TypeDir})
-	d.pending.Add(1)
-	b.noteReplaced(before, sub.number)
-	if before.Type == tree.TypeDir {
-		if err := b.openBefore(ctx, sub, before.Number); err != nil {
-			return err
-		}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		unix.Close(fd)
+		b.fail(d.join(name), err)
+		return nil
 	}
-	if err := b.describeDir(ctx, sub, st); err != nil {
+	sub := b.addDir(d, name, fd, before)
+	sub.device = uint64(st.Dev)
+	sub.foreign = b.options.OneFileSystem && !sub.plan.asked() && (d.foreign || d.device != 0 && sub.device != d.device)
+	if err := b.openBefore(ctx, sub, before); err != nil {
 		return err
 	}
-	if b.options.OneFileSystem && d.device != 0 && sub.device != d.device {
-		b.noteGone(sub) // a mount point, empty here
-	} else if err := b.visitEntries(ctx, sub); err != nil {
+	if err := b.describeDir(ctx, sub, &st); err != nil {
+		return err
+	}
+	if err := b.visitEntries(ctx, sub); err != nil {
 		return err
 	}
 	return b.release(ctx, sub)
 }
 
-// describeDir fills in sub.inode, but for its entries. found is what the
-// directory above told of it.
-func (b *backup) describeDir(ctx context.Context, d *dir, found *unix.Stat_t) error {
-	st := *found
-	if err := unix.Fstat(d.fd, &st); err != nil {
-		b.fail(d.path(), err)
-	}
-	if old := d.beforeInode; old != nil && !old.Waypoint() && b.unchanged(old, &st) {
-		d.inode = *old
-		d.inode.Number = d.number
+// addDir adds the directory behind fd, which is its from now on, to d, as one
+// that the walk is in.
+func (b *backup) addDir(d *dir, name string, fd int, before tree.Entry) *dir {
+	sub := d.child(name, b.number(before))
+	b.open.add(sub, fd)
+	sub.pending.Store(1)
+	d.pending.Add(1)
+	d.add(tree.Entry{Name: name, Number: sub.number, Type: tree.TypeDir})
+	b.noteReplaced(before, sub.number, tree.TypeDir)
+	return sub
+}
+
+// describeDir fills in d.inode, but for its entries.
+func (b *backup) describeDir(ctx context.Context, d *dir, st *unix.Stat_t) error {
+	d.inode = b.inode(st, d.number, tree.TypeDir)
+	if old := d.beforeInode; old != nil && !old.Waypoint() && b.compare(old, st) == same {
+		d.inode.Xattrs, d.inode.Flags = old.Xattrs, old.Flags
 		return nil
 	}
-	d.inode = b.inode(&st, d.number, tree.TypeDir)
-	return b.sourceError(d.path(), b.readAttributes(ctx, &d.inode, attributes{fd: d.fd}))
+	return b.readAttributes(ctx, &d.inode, attributes{fd: d.fd}, d.path)
 }
 
 // visitFile stores what is no directory, itself or by a worker.
 func (b *backup) visitFile(ctx context.Context, d *dir, name string, kind tree.Type, st *unix.Stat_t, before tree.Entry) error {
 	var l *link
 	if st.Nlink > 1 {
-		key := fileKey{uint64(st.Dev), st.Ino}
+		key := fileKey{uint64(st.Dev), st.Ino, kind}
 		if l = b.links[key]; l != nil {
-			b.noteReplaced(before, l.number)
-			l.join(d, tree.Entry{Name: name, Number: l.number, Type: l.kind})
-			return nil
+			return b.visitLink(ctx, d, name, l, before)
 		}
+		l = &link{number: b.number(before), kind: kind}
+		b.links[key] = l
+		return b.storeFile(ctx, job{dir: d, name: name, number: l.number, kind: kind, link: l}, st, before)
 	}
-	number := b.number(before)
-	b.noteReplaced(before, number)
-	if st.Nlink > 1 {
-		l = &link{number: number, kind: kind}
-		b.links[fileKey{uint64(st.Dev), st.Ino}] = l
-	}
-	index := d.add(tree.Entry{Name: name, Number: number, Type: kind})
-	old, err := b.beforeInodeOf(ctx, before, kind)
-	if err != nil {
-		return err
-	}
-	if old != nil && b.unchanged(old, st) {
-		same := *old
-		same.Number = number
-		b.finishInode(d, name, &same, old)
-		l.finish(false)
-		return nil
-	}
-	d.pending.Add(1)
-	return b.dispatch(ctx, job{dir: d, name: name, index: index, number: number, kind: kind, old: old, link: l})
+	return b.storeFile(ctx, job{dir: d, name: name, number: b.number(before), kind: kind}, st, before)
 }
 
-// dispatch hands a job to a worker, after an add-run if one is due.
-func (b *backup) dispatch(ctx context.Context, j job) error {
-	if b.rhythm.due(b.target.Stats().StoredBytes) {
-		b.busy.Wait() // AddRun wants all that was claimed to be added
-		if err := b.target.AddRun(ctx); err != nil {
-			return err
-		}
+// visitLink adds another name of a file that was visited before.
+func (b *backup) visitLink(ctx context.Context, d *dir, name string, l *link, before tree.Entry) error {
+	b.noteReplaced(before, l.number, l.kind)
+	j := job{dir: d, name: name, number: l.number, kind: l.kind, link: l}
+	j.index = d.add(tree.Entry{Name: name, Number: l.number, Type: l.kind})
+	d.pending.Add(1)
+	switch l.join(linkName{d, name, j.index}) {
+	case linkStored:
+		return b.release(ctx, d)
+	case linkFailed: // under all names so far; this one may do
+		return b.dispatch(ctx, j)
 	}
-	b.busy.Add(1)
+	return nil
+}
+
+// storeFile adds the file of j to its directory. A file that is the same as in
+// the parent is stored by that, any other by a worker.
+func (b *backup) storeFile(ctx context.Context, j job, st *unix.Stat_t, before tree.Entry) error {
+	b.noteReplaced(before, j.number, j.kind)
+	j.index = j.dir.add(tree.Entry{Name: j.name, Number: j.number, Type: j.kind})
+	var err error
+	if j.old, err = b.beforeInodeOf(ctx, before, j.kind); err != nil {
+		return err
+	}
+	if j.old != nil && b.compare(j.old, st) == same {
+		in := b.inode(st, j.number, j.kind)
+		takeContent(&in, j.old)
+		in.Xattrs, in.Flags = j.old.Xattrs, j.old.Flags
+		b.finishInode(j.dir, j.name, &in, j.old)
+		j.link.stored()
+		return nil
+	}
+	j.dir.pending.Add(1)
+	return b.dispatch(ctx, j)
+}
+
+// dispatch hands a job to a worker.
+func (b *backup) dispatch(ctx context.Context, j job) error {
 	select {
 	case b.jobs <- j:
 		return nil
 	case <-ctx.Done():
-		b.busy.Done()
 		return context.Cause(ctx)
 	}
 }
@@ -334,16 +259,16 @@ func (b *backup) number(before tree.Entry) uint64 {
 	n := before.Number
 	if n == 0 || b.used.has(n) {
 		n = b.next
-		b.next++
 	}
+	b.next = max(b.next, n+1) // n is below already unless the parent lies
 	b.used.set(n)
 	return n
 }
 
-// noteReplaced remembers an entry of the parent whose name now has another
-// number or is no directory any more.
-func (b *backup) noteReplaced(before tree.Entry, number uint64) {
-	if before.Number != 0 && before.Number != number {
+// noteReplaced remembers an entry of the parent whose name now leads to another
+// number, or is no directory any more, so that what was below it is gone.
+func (b *backup) noteReplaced(before tree.Entry, number uint64, kind tree.Type) {
+	if before.Number != 0 && (before.Number != number || before.Type == tree.TypeDir && kind != tree.TypeDir) {
 		b.gone = append(b.gone, before)
 	}
 }
@@ -363,17 +288,6 @@ func (b *backup) noteGone(d *dir) {
 func (b *backup) fail(path string, err error) {
 	b.failures.Add(1)
 	b.progress.Error(path, err)
-}
-
-// sourceError reports err if it is one of reading a source and returns it if
-// it is another, which ends the backup.
-func (b *backup) sourceError(path string, err error) error {
-	var source *sourceReadError
-	if errors.As(err, &source) {
-		b.fail(path, source.err)
-		return nil
-	}
-	return err
 }
 
 // A sourceReadError is an error of reading what is backed up, as opposed to
@@ -406,37 +320,4 @@ func orRoot(path string) string {
 		return "/"
 	}
 	return path
-}
-
-// sourcePlan is the tree of the paths that were asked for.
-type sourcePlan struct {
-	source   bool // asked for itself; what is below goes without saying
-	children map[string]*sourcePlan
-}
-
-func planSources(paths []string) *sourcePlan {
-	root := &sourcePlan{}
-	for _, p := range paths {
-		at := root
-		for _, name := range strings.FieldsFunc(p, func(r rune) bool { return r == '/' }) {
-			if at.children == nil {
-				at.children = map[string]*sourcePlan{}
-			}
-			if at.children[name] == nil {
-				at.children[name] = &sourcePlan{}
-			}
-			at = at.children[name]
-		}
-		at.source = true
-	}
-	return root
-}
-
-func (p *sourcePlan) names() []string {
-	var names []string
-	for name := range p.children {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -23,6 +23,7 @@ package check
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"sync"
@@ -88,6 +89,12 @@ func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, pr
 	}
 	if progress == nil {
 		progress = NoProgress{}
+	}
+	if keys != nil {
+		admin := repo.PublicKey(keys.Admin().Public().(ed25519.PublicKey))
+		if id := r.Identity(); keys.Repository() != id.Repository || admin != id.Admin {
+			return Report{}, fmt.Errorf("check: %w: the key is of repository %s", repo.ErrForeign, keys.Repository())
+		}
 	}
 	c := &checker{
 		repo: r, store: r.Store(), keys: keys, options: options, progress: progress,

@@ -1,14 +1,17 @@
 package check
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,15 +30,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// A fixture is a repository in a folder, small in bytes and with every kind of
-// object, several segments of each class and two checkpoints' worth of
-// generations where asked for.
+// A fixture is a repository, small in bytes and with every kind of object,
+// several segments of each class, and a checkpoint.
 type fixture struct {
-	dir   string // of the bucket
-	state string // of the trust file
-	keys  *seal.Keys
-	tree  string // what was backed up
-	snaps []object.ID
+	files  map[string][]byte // of the bucket; the bytes are shared by copies
+	keys   *seal.Keys
+	tree   string       // what is backed up
+	bucket *store.Store // while it is made
 }
 
 // smallConfig makes small files use lists, split directories and deep maps.
@@ -47,11 +48,37 @@ func smallConfig(id object.RepositoryID) repo.Config {
 	return c
 }
 
-// newFixture backs up a small tree twice, with a change between.
-func newFixture(t testing.TB) *fixture {
+var shared, sharedLong sharedFixture
+
+// A sharedFixture is made by the first test that needs it.
+type sharedFixture struct {
+	once sync.Once
+	f    *fixture
+}
+
+func (s *sharedFixture) get(t testing.TB, pad int) *fixture {
 	t.Helper()
-	f := &fixture{dir: t.TempDir(), state: t.TempDir(), tree: t.TempDir()}
-	random := rand.NewChaCha8([32]byte{1})
+	s.once.Do(func() { s.f = makeFixture(t, 1, pad) })
+	if s.f == nil {
+		t.Fatal("the repository to check could not be made")
+	}
+	return s.f.copy()
+}
+
+// newFixture returns a copy of a repository that all tests share.
+func newFixture(t testing.TB) *fixture { return shared.get(t, 0) }
+
+// newLongFixture returns one with generations enough for a checkpoint. Verifying
+// their signatures takes time.
+func newLongFixture(t testing.TB) *fixture { return sharedLong.get(t, 66) }
+
+// makeFixture backs up a small tree twice, with a change, and pad generations,
+// between.
+func makeFixture(t testing.TB, seed byte, pad int) *fixture {
+	t.Helper()
+	f := &fixture{files: map[string][]byte{}, tree: t.TempDir(), bucket: store.NewMemory()}
+	defer f.bucket.Close()
+	random := rand.NewChaCha8([32]byte{seed})
 	f.create(t, random)
 	for i := range 20 {
 		f.write(t, fmt.Sprintf("many/file%02d", i), randomBytes(random, 700+i))
@@ -65,13 +92,43 @@ func newFixture(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	f.backup(t)
+	f.pad(t, pad)
 	f.write(t, "many/file07", randomBytes(random, 900))
 	f.write(t, "new", randomBytes(random, 5000))
 	if err := os.Remove(filepath.Join(f.tree, "many/file03")); err != nil {
 		t.Fatal(err)
 	}
 	f.backup(t)
+	for e, err := range f.bucket.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.files[e.Key], err = f.bucket.Get(t.Context(), e.Key, e.Size); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return f
+}
+
+// pad adds n empty generations, so that there is a checkpoint.
+func (f *fixture) pad(t testing.TB, n int) {
+	t.Helper()
+	r, err := f.open(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Begin(t.Context(), f.keys.Writer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if err := s.AddRun(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func randomBytes(r io.Reader, n int) []byte {
@@ -96,7 +153,7 @@ func (f *fixture) write(t testing.TB, name string, data []byte) {
 func (f *fixture) create(t testing.TB, random io.Reader) {
 	t.Helper()
 	ctx := t.Context()
-	st := f.store(t)
+	st := f.bucket
 	var id object.RepositoryID
 	io.ReadFull(random, id[:])
 	creation, err := repo.Prepare(ctx, st, smallConfig(id))
@@ -131,14 +188,25 @@ func (f *fixture) create(t testing.TB, random io.Reader) {
 	}
 }
 
+// store returns a bucket with the files of f.
 func (f *fixture) store(t testing.TB) *store.Store {
 	t.Helper()
-	st, err := store.Open(t.Context(), f.dir)
-	if err != nil {
-		t.Fatal(err)
+	if f.bucket != nil && len(f.files) == 0 {
+		return f.bucket
 	}
+	st := store.NewMemory()
 	t.Cleanup(func() { st.Close() })
+	f.fill(t, st)
 	return st
+}
+
+func (f *fixture) fill(t testing.TB, st *store.Store) {
+	t.Helper()
+	for key, data := range f.files {
+		if err := st.PutNew(t.Context(), key, data); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // open opens the repository as a machine that knows nothing of it.
@@ -166,62 +234,33 @@ func (f *fixture) backup(t testing.TB) {
 		t.Fatal(err)
 	}
 	options.Parent = snapshot.Latest(list, options.Host, options.Paths)
-	result, err := backup.Run(t.Context(), r, keys, options, nil)
-	if err != nil {
+	if _, err := backup.Run(t.Context(), r, keys, options, nil); err != nil {
 		t.Fatal(err)
 	}
-	f.snaps = append(f.snaps, result.Snapshot)
 }
 
-// files returns the sorted keys of the bucket that begin with prefix.
-func (f *fixture) files(t testing.TB, prefix string) []string {
-	t.Helper()
-	var keys []string
-	for e, err := range f.store(t).List(t.Context(), prefix) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, e.Key)
-	}
-	return keys
+// names returns the sorted keys of the bucket that begin with prefix.
+func (f *fixture) names(prefix string) []string {
+	keys := slices.Sorted(maps.Keys(f.files))
+	return slices.DeleteFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) })
 }
 
-func (f *fixture) path(key string) string { return filepath.Join(f.dir, filepath.FromSlash(key)) }
-
-func (f *fixture) read(t testing.TB, key string) []byte {
-	t.Helper()
-	data, err := os.ReadFile(f.path(key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
+// read returns a copy of a file of the bucket.
+func (f *fixture) read(key string) []byte { return bytes.Clone(f.files[key]) }
 
 // put replaces or makes a file of the bucket, nil removes it.
-func (f *fixture) put(t testing.TB, key string, data []byte) {
-	t.Helper()
-	if err := os.Remove(f.path(key)); err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
+func (f *fixture) put(key string, data []byte) {
 	if data == nil {
+		delete(f.files, key)
 		return
 	}
-	if err := os.MkdirAll(filepath.Dir(f.path(key)), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(f.path(key), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	f.files[key] = data
 }
 
 // copy returns a fixture that may be damaged.
-func (f *fixture) copy(t testing.TB) *fixture {
-	t.Helper()
+func (f *fixture) copy() *fixture {
 	c := *f
-	c.dir = t.TempDir()
-	if err := os.CopyFS(c.dir, os.DirFS(f.dir)); err != nil {
-		t.Fatal(err)
-	}
+	c.files = maps.Clone(f.files)
 	return &c
 }
 
@@ -242,13 +281,21 @@ var levels = []level{
 // check runs a check; the error may come from opening the repository.
 func (f *fixture) check(t testing.TB, l level) (Report, error) {
 	t.Helper()
-	r, err := f.open(t)
+	return f.checkIn(t, f.store(t), l)
+}
+
+func (f *fixture) checkIn(t testing.TB, st *store.Store, l level) (Report, error) {
+	t.Helper()
+	r, err := repo.Open(t.Context(), st, repo.Options{})
 	if err != nil {
 		return Report{}, err
 	}
-	keys := f.keys
-	if !l.keyed {
-		keys = nil
+	var keys *seal.Keys
+	if l.keyed {
+		keys = f.keys
+		if err := r.Pin(r.Identity()); err != nil { // as keyring.Open does
+			t.Fatal(err)
+		}
 	}
 	return Run(t.Context(), r, keys, Options{ReadData: l.readData}, nil)
 }
@@ -263,8 +310,6 @@ func describe(r Report) string {
 }
 
 // segmentsOf returns the keys of the segments of a class.
-func (f *fixture) segmentsOf(t testing.TB, class object.Class) []string {
-	t.Helper()
-	return slices.DeleteFunc(f.files(t, "seg/"), func(key string) bool { return f.read(t, key)[10] != byte(class) })
+func (f *fixture) segmentsOf(class object.Class) []string {
+	return slices.DeleteFunc(f.names("seg/"), func(key string) bool { return f.files[key][10] != byte(class) })
 }
-

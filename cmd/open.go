@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"bluesky/keyring"
 	"bluesky/repo"
@@ -108,6 +109,9 @@ func (o *opened) unlock(ctx context.Context) error {
 		}
 		o.env.warn("wrong password, try again")
 	}
+	// Argon2id has used 64 MiB, which would else count as live until the heap
+	// has grown to twice that.
+	runtime.GC()
 	o.reader = seal.NewReader(o.repo, o.keys)
 	return o.refresh(ctx)
 }

@@ -1,0 +1,189 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bluesky/store"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/driver"
+	"gocloud.dev/gcerrors"
+)
+
+// memory is a bucket in memory that counts operations and refuses some.
+type memory struct {
+	mu      sync.Mutex
+	objects map[string][]byte
+	ops     int
+	before  func(op int, kind, key string) error // refuses an operation
+	after   func(op int, kind, key string) error // does it, and loses the reply
+}
+
+func newMemory() *memory { return &memory{objects: map[string][]byte{}} }
+
+var (
+	errAbsent = errors.New("absent")
+	errTaken  = errors.New("taken")
+)
+
+// store opens m.
+func (m *memory) store(t testing.TB) *store.Store {
+	st := store.New(blob.NewBucket(m), "memory")
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
+// contents returns a copy of the keys and objects; these are never changed.
+func (m *memory) contents() map[string][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.objects)
+}
+
+func (m *memory) setFaults(before, after func(op int, kind, key string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ops, m.before, m.after = 0, before, after
+}
+
+func (m *memory) operations() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ops
+}
+
+// do does one operation, in one step.
+func (m *memory) do(ctx context.Context, kind, key string, fn func() error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ops++
+	if m.before != nil {
+		if err := m.before(m.ops, kind, key); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := fn()
+	if m.after != nil {
+		if lost := m.after(m.ops, kind, key); lost != nil {
+			return lost
+		}
+	}
+	return err
+}
+
+func (m *memory) ErrorCode(err error) gcerrors.ErrorCode {
+	switch {
+	case errors.Is(err, errAbsent):
+		return gcerrors.NotFound
+	case errors.Is(err, errTaken):
+		return gcerrors.FailedPrecondition
+	case errors.Is(err, errRefused):
+		return gcerrors.PermissionDenied // not repeated
+	}
+	return gcerrors.Unknown
+}
+
+// errRefused is what a fault says.
+var errRefused = errors.New("refused by the test")
+
+func (m *memory) As(any) bool             { return false }
+func (m *memory) ErrorAs(error, any) bool { return false }
+func (m *memory) Close() error            { return nil }
+
+func (m *memory) Attributes(ctx context.Context, key string) (a *driver.Attributes, err error) {
+	err = m.do(ctx, "stat", key, func() error {
+		data, ok := m.objects[key]
+		if !ok {
+			return errAbsent
+		}
+		a = &driver.Attributes{Size: int64(len(data)), ModTime: time.Unix(1, 0)}
+		return nil
+	})
+	return a, err
+}
+
+func (m *memory) ListPaged(ctx context.Context, o *driver.ListOptions) (page *driver.ListPage, err error) {
+	err = m.do(ctx, "list", o.Prefix, func() error {
+		page = &driver.ListPage{}
+		for _, key := range slices.Sorted(maps.Keys(m.objects)) {
+			if strings.HasPrefix(key, o.Prefix) {
+				page.Objects = append(page.Objects, &driver.ListObject{Key: key, Size: int64(len(m.objects[key])), ModTime: time.Unix(1, 0)})
+			}
+		}
+		return nil
+	})
+	return page, err
+}
+
+type memoryReader struct {
+	*bytes.Reader
+	attributes driver.ReaderAttributes
+}
+
+func (r *memoryReader) Attributes() *driver.ReaderAttributes { return &r.attributes }
+func (r *memoryReader) As(any) bool                          { return false }
+func (r *memoryReader) Close() error                         { return nil }
+
+func (m *memory) NewRangeReader(ctx context.Context, key string, off, n int64, _ *driver.ReaderOptions) (r driver.Reader, err error) {
+	err = m.do(ctx, "get", key, func() error {
+		data, ok := m.objects[key]
+		if !ok {
+			return errAbsent
+		}
+		size := int64(len(data))
+		data = data[min(off, size):]
+		if n >= 0 {
+			data = data[:min(n, int64(len(data)))]
+		}
+		r = &memoryReader{bytes.NewReader(data), driver.ReaderAttributes{Size: size, ModTime: time.Unix(1, 0)}}
+		return nil
+	})
+	return r, err
+}
+
+type memoryWriter struct {
+	m    *memory
+	ctx  context.Context
+	key  string
+	new  bool
+	data bytes.Buffer
+}
+
+func (m *memory) NewTypedWriter(ctx context.Context, key, _ string, o *driver.WriterOptions) (driver.Writer, error) {
+	return &memoryWriter{m: m, ctx: ctx, key: key, new: o.IfNotExist}, nil
+}
+
+func (w *memoryWriter) Write(p []byte) (int, error) { return w.data.Write(p) }
+
+func (w *memoryWriter) Close() error {
+	return w.m.do(w.ctx, "put", w.key, func() error {
+		if _, ok := w.m.objects[w.key]; ok && w.new {
+			return errTaken
+		}
+		w.m.objects[w.key] = w.data.Bytes()
+		return nil
+	})
+}
+
+func (m *memory) Copy(context.Context, string, string, *driver.CopyOptions) error {
+	return errors.ErrUnsupported
+}
+
+func (m *memory) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
+	return errors.New("a backup deletes nothing: " + key)
+}
+
+func (m *memory) SignedURL(context.Context, string, *driver.SignedURLOptions) (string, error) {
+	return "", errors.ErrUnsupported
+}
