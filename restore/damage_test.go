@@ -64,7 +64,7 @@ func (d *damaged) segmentsOf(t *testing.T) map[pack.Name][]string {
 
 func (d *damaged) file(name pack.Name) string { return filepath.Join(d.folder, name.Key()) }
 
-// TestDamage damages one segment after another: exactly the files that need it
+// TestDamage damages three segments, one after the other: exactly the files that need it
 // are missing, and named with the block.
 func TestDamage(t *testing.T) {
 	for _, tt := range []struct {
@@ -97,7 +97,11 @@ func TestDamage(t *testing.T) {
 			if len(needs) < 5 {
 				t.Fatalf("%d segments, want some more", len(needs))
 			}
+			tried := 0
 			for name, files := range needs {
+				if tried++; tried > 3 {
+					break
+				}
 				saved, err := os.ReadFile(d.file(name))
 				must(t, err)
 				must(t, tt.do(d.file(name)))

@@ -20,8 +20,7 @@ func TestRoundTrip(t *testing.T) {
 		options Options
 	}{
 		{"plain", Options{}},
-		{"verified", Options{Verify: true}},
-		{"one connection", Options{Connections: 1}},
+		{"verified, one connection", Options{Verify: true, Connections: 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.options.Target = filepath.Join(t.TempDir(), "target")
