@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,6 +29,7 @@ type bed struct {
 	state  string // folder
 	repo   *repo.Repo
 	keys   *seal.Keys
+	seen   map[object.ID]bool // snapshots that aftermath has read
 }
 
 // newBed makes a repository with small chunks, segments and nodes, so that small
@@ -58,7 +60,7 @@ func newDefaultBed(t testing.TB) *bed { return newBedOf(t, nil) }
 // newBedOf makes a repository of a given bluesky.json, if it is not nil.
 func newBedOf(t testing.TB, config []byte) *bed {
 	t.Helper()
-	b := &bed{bucket: newMemory(), state: t.TempDir()}
+	b := &bed{bucket: newMemory(), state: t.TempDir(), seen: map[object.ID]bool{}}
 	if config != nil {
 		b.bucket.objects[repo.ConfigKey] = config
 	}
@@ -90,6 +92,15 @@ func (b *bed) other(t testing.TB) *bed {
 	o := &bed{bucket: b.bucket, state: t.TempDir()}
 	o.open(t)
 	return o
+}
+
+// clone returns a machine of its own with a copy of the bucket, in which later
+// backups leave nothing.
+func (b *bed) clone(t testing.TB) *bed {
+	c := &bed{bucket: newMemory(), state: t.TempDir(), seen: maps.Clone(b.seen)}
+	c.bucket.objects = b.bucket.contents()
+	c.open(t)
+	return c
 }
 
 // run backs up and wants no errors.

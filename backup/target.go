@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
 	"sync"
 
 	"bluesky/object"
@@ -42,6 +43,7 @@ func (s session) Commit(ctx context.Context, snapshot repo.AddSnapshot) error {
 
 // dryTarget counts what a session would add.
 type dryTarget struct {
+	id    object.SessionID // of nothing that is stored
 	known func(id object.ID) bool
 
 	mu    sync.Mutex
@@ -58,10 +60,12 @@ func newDryTarget(ctx context.Context, r *repo.Repo) (*dryTarget, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dryTarget{known: view.Has, own: map[object.ID]struct{}{}}, nil
+	d := &dryTarget{known: view.Has, own: map[object.ID]struct{}{}}
+	_, err = rand.Read(d.id[:])
+	return d, err
 }
 
-func (d *dryTarget) ID() object.SessionID { return object.SessionID{} }
+func (d *dryTarget) ID() object.SessionID { return d.id }
 
 func (d *dryTarget) Claim(id object.ID) bool {
 	d.mu.Lock()

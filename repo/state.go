@@ -201,11 +201,12 @@ func (s *State) apply(g *Generation, data []byte) (void []Op, err error) {
 			void = append(void, op)
 		}
 	}
-	if !sameCheckpoint(g.Checkpoint, s.Checkpoint) && !s.ReadOnly() {
+	// An op that this reader does not know may have changed either.
+	if !s.ReadOnly() && !sameCheckpoint(g.Checkpoint, s.Checkpoint) {
 		return nil, fmt.Errorf("generation %d: %w: its checkpoint is not the newest", g.Number, object.ErrCorrupt)
 	}
-	if g.Floor < s.Floor {
-		return nil, fmt.Errorf("generation %d: %w: its floor is below the one before", g.Number, object.ErrCorrupt)
+	if !s.ReadOnly() && g.Floor != s.Floor {
+		return nil, fmt.Errorf("generation %d: %w: its floor is not that of the log", g.Number, object.ErrCorrupt)
 	}
 	s.Checkpoint, s.Floor = g.Checkpoint, g.Floor
 	return void, nil

@@ -36,6 +36,7 @@ type bed struct {
 	store *store.Store
 	repo  *repo.Repo
 	keys  *seal.Keys
+	root  [32]byte
 }
 
 // newBed makes a repository in st whose data segments are small, so that a
@@ -58,7 +59,7 @@ func newBed(t testing.TB, st *store.Store, edit ...func(*repo.Config)) *bed {
 	must(t, err)
 	must(t, creation.Genesis(rand.Reader, keys.Admin(), publicKey(keys.Writer()), repo.PublicKey{1}))
 	must(t, creation.Commit(t.Context()))
-	b := &bed{store: st, keys: keys}
+	b := &bed{store: st, keys: keys, root: root}
 	b.reopen(t)
 	return b
 }
@@ -147,13 +148,17 @@ type record struct {
 	items    map[string]Action
 	errors   []string
 	warnings []string
-	onBytes  func()
+	onTotal  func() // called under mu
+	onBytes  func() // likewise
 }
 
 func (r *record) Total(entries int, bytes uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.entries, r.total = r.entries+entries, r.total+bytes
+	if r.onTotal != nil {
+		r.onTotal()
+	}
 }
 
 func (r *record) Bytes(n int) {

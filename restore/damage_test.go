@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,8 +12,10 @@ import (
 
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/repo"
 	"bluesky/restore/treetest"
 	"bluesky/snapshot"
+	"bluesky/store"
 	"bluesky/tree"
 )
 
@@ -153,8 +156,15 @@ func (d *damaged) restoreDamaged(t *testing.T, files []string, want string, one 
 }
 
 // TestOtherCopy damages one of two copies of a block: the other one is used.
+//
+// The same is tried with a repository that was opened before there was another
+// copy, as by a reader while somebody else moves objects.
 func TestOtherCopy(t *testing.T) {
 	d := newDamaged(t)
+	older, err := repo.Open(t.Context(), d.store, repo.Options{})
+	must(t, err)
+	_, err = older.Refresh(t.Context())
+	must(t, err)
 	f := d.forge(t)
 	data, err := os.ReadFile(d.source + "/05")
 	must(t, err)
@@ -180,9 +190,12 @@ func TestOtherCopy(t *testing.T) {
 		os.Remove(d.file(name))
 	}
 	d.reopen(t)
-	target := t.TempDir()
-	d.restore(t, d.from, Options{Target: target, Subpath: d.source + "/05"})
-	wantFile(t, target+"/05", data)
+	for _, r := range []*repo.Repo{older, d.repo} {
+		d.repo = r
+		target := t.TempDir()
+		d.restore(t, d.from, Options{Target: target, Subpath: d.source + "/05"})
+		wantFile(t, target+"/05", data)
+	}
 }
 
 // TestDamagedInPlace has a file in place of one that cannot be restored: it is
@@ -269,4 +282,65 @@ func TestExtentPastBlock(t *testing.T) {
 	_, err = Run(t.Context(), b.repo, b.keys, b.snapshot(t, b.repo.State().Snapshots[0].ID), Options{Target: target}, rec)
 	must(t, err)
 	wantFile(t, target+"/4", []byte("3456"))
+}
+
+// TestUnreachable loses the repository when it begins to fetch: the run ends
+// soon, and does not report every file.
+func TestUnreachable(t *testing.T) {
+	st := store.NewMemory()
+	b := newBed(t, st)
+	source := t.TempDir()
+	for i := range 100 {
+		writeFile(t, fmt.Sprintf("%s/%d", source, i), treetest.Bytes(uint64(i), 10_000))
+	}
+	from := b.backup(t, source)
+	rec := &record{}
+	rec.onTotal = func() {
+		if rec.entries == 101 {
+			must(t, st.Close())
+		}
+	}
+	result, err := Run(t.Context(), b.repo, b.keys, from, Options{Target: t.TempDir(), Subpath: filepath.Dir(source)}, rec)
+	if !errors.Is(err, store.ErrClosed) || !strings.Contains(err.Error(), "the repository cannot be read") {
+		t.Errorf("got %v, want that the repository cannot be read", err)
+	}
+	if result.Errors >= 50 {
+		t.Errorf("%d errors before the run ended", result.Errors)
+	}
+}
+
+// TestVerify changes a file behind the back of a restore.
+func TestVerify(t *testing.T) {
+	source := t.TempDir()
+	data := append(treetest.Bytes(1, 200_000), make([]byte, 1<<20)...)
+	writeFile(t, source+"/file", data)
+	must(t, os.Truncate(source+"/file", 200_000))
+	must(t, os.Truncate(source+"/file", int64(len(data)))) // a hole behind
+	b := newMemoryBed(t)
+	from := b.backup(t, source)
+	s := newRestorer(t.Context(), b.repo, b.keys, from.Root, Options{}, NoProgress{})
+	in, err := s.tree.Resolve(t.Context(), strings.Split(source+"/file", "/")[1:])
+	must(t, err)
+	if len(in.Holes) != 1 {
+		t.Fatalf("%d holes, want one", len(in.Holes))
+	}
+	for name, tt := range map[string]struct {
+		edit func(data []byte) []byte
+		want string
+	}{
+		"nothing": {func(d []byte) []byte { return d }, ""},
+		"content": {func(d []byte) []byte { d[150_000] ^= 1; return d }, "is not block"},
+		"hole":    {func(d []byte) []byte { d[len(d)-1] = 1; return d }, "not empty"},
+		"longer":  {func(d []byte) []byte { return append(d, 0) }, "bytes, not"},
+		"shorter": {func(d []byte) []byte { return d[:len(d)-1] }, "bytes, not"},
+	} {
+		path := writeFile(t, t.TempDir()+"/file", tt.edit(slices.Clone(data)))
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		must(t, err)
+		err = s.verify(&file{fd: int(f.Fd()), size: in.Size, layout: newLayout(in.Holes)}, &in)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+		must(t, f.Close())
+	}
 }

@@ -30,8 +30,10 @@ const windowUses = 1 << 17
 
 // A window gathers uses. It may be used concurrently.
 type window struct {
+	limit int
+
 	mu   sync.Mutex
-	uses []use
+	uses []use // guarded by mu
 }
 
 func (w *window) add(u use) {
@@ -43,7 +45,7 @@ func (w *window) add(u use) {
 func (w *window) full() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.uses) >= windowUses
+	return len(w.uses) >= w.limit
 }
 
 func (w *window) take() []use {

@@ -150,11 +150,10 @@ func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, from snapshot.Snaps
 	s := newRestorer(ctx, r, keys, from.Root, options, progress)
 	defer s.stop()
 	err := s.run()
-	if cause := context.Cause(s.ctx); cause != nil {
-		err = cause // what else went wrong came of it
-	}
-	if ctx.Err() != nil {
-		err = ctx.Err()
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err() // what else went wrong came of it
+	} else if cause := context.Cause(s.ctx); err != nil && cause != nil {
+		err = cause
 	}
 	return s.result(), err
 }
@@ -198,11 +197,11 @@ func newRestorer(ctx context.Context, r *repo.Repo, keys *seal.Keys, root object
 		repo: r, keys: keys, params: params, source: source,
 		tree:    tree.OpenMap(source, keys, params, root),
 		options: options, special: options.special(), root: isRoot(),
-		handles: newHandles(maxOpenFiles), progress: progress,
+		handles: newHandles(maxOpenFiles), jobs: newPool(),
+		progress: progress, window: window{limit: windowUses},
 		seen: map[uint64]struct{}{}, links: map[uint64]*link{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
-	s.jobs = newPool()
 	return s
 }
 

@@ -1,0 +1,401 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bluesky/keyring"
+	"bluesky/object"
+	"bluesky/repo"
+	"bluesky/seal"
+	"bluesky/store"
+
+	"go.uber.org/goleak"
+)
+
+// openFDs counts the descriptors of this process.
+func openFDs(t testing.TB) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	must(t, err)
+	return len(list)
+}
+
+// aftermath checks what must hold after a backup of root has failed: nothing is
+// left running or open, every snapshot there is reads to the last byte, and
+// the next backup succeeds.
+func (b *bed) aftermath(t *testing.T, what string, root string, fds int) {
+	t.Helper()
+	b.bucket.setFaults(nil, nil)
+	if err := goleak.Find(); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	if n := openFDs(t); n > fds {
+		t.Fatalf("%s: %d descriptors are open, %d were before", what, n, fds)
+	}
+	b.open(t)
+	for _, s := range b.list(t) { // each once: the bucket refuses to delete
+		if !b.seen[s.ID] {
+			b.view(t, &s)
+			b.seen[s.ID] = true
+		}
+	}
+	b.verify(t, paths(root), root)
+	state, err := b.repo.Refresh(t.Context())
+	must(t, err)
+	if list := state.Unfinished(); len(list) > 0 {
+		t.Fatalf("%s: the next backup has left sessions %v unfinished", what, list)
+	}
+	if t.Failed() {
+		t.Fatal(what)
+	}
+}
+
+// snapshotSeen marks all snapshots as read by aftermath.
+func (b *bed) snapshotSeen(t testing.TB) {
+	for _, s := range b.list(t) {
+		b.seen[s.ID] = true
+	}
+}
+
+// often is a clock by which an add-run is due at every tenth look or so.
+func often() func() time.Time {
+	var mu sync.Mutex
+	now := time.Now().Add(time.Hour)
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(runEvery / 10)
+		return now
+	}
+}
+
+// Every operation of the bucket fails in turn, before it is done or after. What
+// the store says comes back as it is, never as a file that could not be read.
+func TestStoreFails(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	generate(t, root, 60)
+	must(t, os.WriteFile(filepath.Join(root, "long"), random(9, 600*kib), 0o644))
+	for _, lost := range []bool{false, true} {
+		for _, rhythm := range []bool{false, true} {
+			t.Run(fmt.Sprintf("lost reply %v, add-runs %v", lost, rhythm), func(t *testing.T) {
+				b := newBed(t)
+				b.run(t, paths(filepath.Join(root, "dir1")))
+				b.snapshotSeen(t)
+				for k := 1; ; k++ {
+					options := paths(root)
+					if rhythm {
+						options.Now = often()
+					}
+					if b.clone(t).failAt(t, k, lost, options, root) {
+						if k < 15 {
+							t.Errorf("only %d operations", k-1)
+						}
+						t.Logf("%d operations", k-1)
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+// failAt runs a backup in which operation k fails, and reports whether there
+// was none.
+func (b *bed) failAt(t *testing.T, k int, lost bool, options Options, root string) (done bool) {
+	t.Helper()
+	hit := ""
+	fault := func(op int, kind, key string) error {
+		if op != k {
+			return nil
+		}
+		hit = kind + " " + key
+		return errRefused
+	}
+	fds := openFDs(t)
+	if lost {
+		b.bucket.setFaults(nil, fault)
+	} else {
+		b.bucket.setFaults(fault, nil)
+	}
+	log := &progressLog{}
+	result, err := Run(t.Context(), b.repo, b.keys, options, log)
+	if hit == "" {
+		must(t, err)
+		return true
+	}
+	what := fmt.Sprintf("operation %d, %s", k, hit)
+	if len(log.errors) > 0 {
+		t.Errorf("%s: counted as sources that cannot be read: %v", what, log.errors)
+	}
+	switch {
+	case err == nil: // it was repeated, or read back
+		b.snapshot(t, result.Snapshot)
+	case !errors.Is(err, errRefused):
+		t.Errorf("%s: error %v is not that of the store", what, err)
+	}
+	b.aftermath(t, what, root, fds)
+	return false
+}
+
+// The context ends at any event of the progress, or any operation of the bucket.
+func TestCancel(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	generate(t, root, 60)
+	must(t, os.WriteFile(filepath.Join(root, "long"), random(9, 1<<20), 0o644))
+	for _, by := range []string{"progress", "operation"} {
+		t.Run(by, func(t *testing.T) {
+			base := newBed(t)
+			base.run(t, paths(filepath.Join(root, "dir1")))
+			base.snapshotSeen(t)
+			stopped := 0
+			for k := 1; ; k += 1 + k/6 {
+				b := base.clone(t)
+				fds := openFDs(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				log := &progressLog{}
+				reached := false
+				stop := func(n int) {
+					if n == k {
+						reached = true
+						cancel()
+					}
+				}
+				if by == "progress" {
+					log.onEvent = stop
+				} else {
+					b.bucket.setFaults(func(op int, _, _ string) error { stop(op); return nil }, nil)
+				}
+				result, err := Run(ctx, b.repo, b.keys, paths(root), log)
+				cancel()
+				what := fmt.Sprintf("canceled at %s %d", by, k)
+				if !reached {
+					must(t, err)
+					break
+				}
+				if len(log.errors) > 0 {
+					t.Errorf("%s: counted as sources that cannot be read: %v", what, log.errors)
+				}
+				if err == nil {
+					b.bucket.setFaults(nil, nil)
+					b.snapshot(t, result.Snapshot) // committed before it was noticed
+				} else if stopped++; !errors.Is(err, context.Canceled) {
+					t.Errorf("%s: %v", what, err)
+				}
+				b.aftermath(t, what, root, fds)
+			}
+			if stopped < 8 {
+				t.Errorf("only %d backups were stopped", stopped)
+			}
+		})
+	}
+}
+
+// Full disks say so, and hurt nobody.
+func TestNoSpace(t *testing.T) {
+	dir := t.TempDir()
+	mountTmpfs(t, dir, "6m")
+	src := filepath.Join(t.TempDir(), "src")
+	write(t, filepath.Join(src, "small"), "content")
+	st, err := store.Create(t.Context(), filepath.Join(dir, "repo"))
+	must(t, err)
+	t.Cleanup(func() { st.Close() })
+	b := &bed{state: t.TempDir()}
+	_, err = keyring.Create(t.Context(), st, keyring.Options{Password: []byte("secret"), Slot: cheapSlot, Now: time.Now(), ConfigDir: b.state})
+	must(t, err)
+	b.repo, err = repo.Open(t.Context(), st, repo.Options{StateDir: b.state})
+	must(t, err)
+	b.keys, err = keyring.Open(t.Context(), b.repo, []byte("secret"))
+	must(t, err)
+	first := b.verify(t, paths(src), src)
+
+	ballast := filepath.Join(dir, "ballast")
+	must(t, os.WriteFile(ballast, make([]byte, 3<<20), 0o600))
+	must(t, os.WriteFile(filepath.Join(src, "large"), random(1, 4<<20), 0o644))
+	options := paths(src)
+	options.Parent = first
+	log := &progressLog{}
+	if _, err := Run(t.Context(), b.repo, b.keys, options, log); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a full disk gives %v", err)
+	}
+	if len(log.errors) > 0 {
+		t.Errorf("the store's full disk was taken for a source's: %v", log.errors)
+	}
+	must(t, os.Remove(ballast))
+	b.verify(t, options, src)
+	b.view(t, first) // still there
+}
+
+// Many machines and processes back up at once: all snapshots are there.
+func TestConcurrentBackups(t *testing.T) {
+	b := newBed(t)
+	dir := t.TempDir()
+	equal := filepath.Join(dir, "equal")
+	generate(t, equal, 80)
+	roots := make([]string, 8)
+	ids := make([]object.ID, len(roots))
+	errs := make([]error, len(roots))
+	var g sync.WaitGroup
+	for i := range roots {
+		roots[i] = equal
+		if i%2 == 1 {
+			roots[i] = filepath.Join(dir, fmt.Sprint("own", i))
+			generate(t, roots[i], 20*i)
+		}
+		client := b.other(t)
+		if i >= 4 { // two processes on one machine
+			client = &bed{bucket: b.bucket, state: b.state}
+			client.open(t)
+		}
+		options := paths(roots[i])
+		options.Host = fmt.Sprint("host", i)
+		if i%3 == 0 {
+			options.Now = often()
+		}
+		g.Go(func() {
+			result, err := Run(t.Context(), client.repo, client.keys, options, nil)
+			ids[i], errs[i] = result.Snapshot, err
+		})
+	}
+	g.Wait()
+	must(t, errs...)
+	b.open(t)
+	if n := len(b.list(t)); n != len(roots) {
+		t.Errorf("%d snapshots of %d", n, len(roots))
+	}
+	for i, id := range ids {
+		b.compare(t, b.snapshot(t, id), roots[i])
+	}
+	state, err := b.repo.Refresh(t.Context())
+	must(t, err)
+	if list := state.Unfinished(); len(list) > 0 {
+		t.Errorf("unfinished sessions %v", list)
+	}
+}
+
+// A long backup registers what it has. If it then dies, the next run of the
+// machine ends its session and uses what it stored.
+func TestAddRunThenCrash(t *testing.T) {
+	b := newBed(t)
+	root := filepath.Join(t.TempDir(), "root")
+	generate(t, root, 100)
+	must(t, os.WriteFile(filepath.Join(root, "a"), random(1, 2<<20), 0o644)) // stored before the others, in one job
+	watcher := b.other(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	runs, unfinished := 0, 0
+	log := &progressLog{onEvent: func(int) {
+		state, err := watcher.repo.Refresh(t.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		runs, unfinished = len(state.Runs), max(unfinished, len(state.Unfinished()))
+		if runs >= 5 {
+			cancel()
+		}
+	}}
+	options := paths(root)
+	options.Now = often()
+	if _, err := Run(ctx, b.repo, b.keys, options, log); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if runs < 5 || unfinished != 1 {
+		t.Fatalf("%d runs and %d unfinished sessions meanwhile", runs, unfinished)
+	}
+	b.open(t)
+	s := b.verify(t, paths(root), root)
+	state, err := b.repo.Refresh(t.Context())
+	must(t, err)
+	if list := state.Unfinished(); len(list) > 0 {
+		t.Errorf("session %v is unfinished still", list)
+	}
+	// What the first had registered was not stored again.
+	fresh := newBed(t).run(t, paths(root))
+	if got, all := s.Record.Counts.DataAdded, fresh.Counts.DataAdded; got+200*kib > all {
+		t.Errorf("of %d bytes %d were new behind the crash", all, got)
+	}
+}
+
+// A large file alone is registered piece by piece.
+func TestAddRunWithinFile(t *testing.T) {
+	b := newBed(t)
+	name := filepath.Join(t.TempDir(), "long")
+	must(t, os.WriteFile(name, random(1, 3<<20), 0o644))
+	options := paths(name)
+	options.Now = often()
+	b.verify(t, options, name)
+	if n := len(b.repo.State().Runs); n < 5 {
+		t.Errorf("%d runs", n)
+	}
+}
+
+// A goneTarget loses what it was given, at every commit but the last.
+type goneTarget struct {
+	target
+	left *int
+}
+
+func (g goneTarget) Commit(ctx context.Context, s repo.AddSnapshot) error {
+	if *g.left--; *g.left >= 0 {
+		return fmt.Errorf("%w: object of the test", repo.ErrObjectGone)
+	}
+	return g.target.Commit(ctx, s)
+}
+
+func TestObjectGoneRestartsOnce(t *testing.T) {
+	b := newBed(t)
+	root := filepath.Join(t.TempDir(), "root")
+	generate(t, root, 30)
+	parent := b.verify(t, paths(root), root)
+	for _, times := range []int{1, 2} {
+		left, opened, parents := times, 0, []bool{}
+		open := func(ctx context.Context, r *repo.Repo, keys *seal.Keys, o Options) (target, error) {
+			opened++
+			parents = append(parents, o.Parent != nil)
+			target, err := openTarget(ctx, r, keys, o)
+			return goneTarget{target, &left}, err
+		}
+		options := paths(root)
+		options.Parent = parent
+		log := &progressLog{}
+		result, err := run(t.Context(), b.repo, b.keys, options, log, open)
+		if opened != 2 || log.restarts != 1 || !parents[0] || parents[1] {
+			t.Errorf("%d attempts, %d restarts, with parents %v", opened, log.restarts, parents)
+		}
+		if times == 2 {
+			if !errors.Is(err, repo.ErrObjectGone) {
+				t.Errorf("gone twice: %v", err)
+			}
+			continue
+		}
+		must(t, err)
+		b.compare(t, b.snapshot(t, result.Snapshot), root)
+	}
+	if n := len(b.list(t)); n != 2 {
+		t.Errorf("%d snapshots", n)
+	}
+}
+
+// A parent that was removed since it was chosen is done without.
+func TestParentGone(t *testing.T) {
+	b, foreign := newBed(t), newBed(t)
+	root := filepath.Join(t.TempDir(), "root")
+	generate(t, root, 30)
+	options := paths(root)
+	options.Parent = foreign.verify(t, options, root)
+	log := &progressLog{}
+	result, err := Run(t.Context(), b.repo, b.keys, options, log)
+	must(t, err)
+	if log.restarts != 1 || !result.Parent.IsZero() {
+		t.Errorf("%d restarts, parent %s", log.restarts, result.Parent)
+	}
+	b.compare(t, b.snapshot(t, result.Snapshot), root)
+}
