@@ -76,10 +76,10 @@ func (c *checker) collectSegments() {
 			}
 			seen[s.Name] = run.Name
 			switch {
-			case s.RegisteredAt == 0 && s.Session != run.Session:
+			case s.Session != run.Session:
 				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s is of session %s, the run of %s", s.Name, s.Session, run.Session))
-			case s.RegisteredAt > run.Generation:
-				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s was registered by generation %d, after the run", s.Name, s.RegisteredAt))
+			case s.RegisteredAt != 0: // only a merged run has such, and there are none yet
+				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s claims to be of generation %d, the run is of %d", s.Name, s.RegisteredAt, run.Generation))
 			}
 			c.segments = append(c.segments, &segment{Segment: s, run: i, ordinal: uint32(ordinal)})
 		}
