@@ -165,6 +165,10 @@ func (s *State) next(data []byte) (*State, error) {
 	return after, err
 }
 
+// errUnlinked: a generation names other bytes as those of the one before. It is
+// signed, so this is the log of another history and no damage.
+var errUnlinked = fmt.Errorf("%w: it does not follow generation", object.ErrCorrupt)
+
 // foldNext is next and returns the ops that were void.
 func (s *State) foldNext(data []byte) (*State, []Op, error) {
 	n := s.Generation + 1
@@ -176,7 +180,10 @@ func (s *State) foldNext(data []byte) (*State, []Op, error) {
 		return nil, nil, fmt.Errorf("generation %d: %w: it says that it is number %d", n, object.ErrCorrupt, g.Number)
 	}
 	if g.Previous != s.Hash {
-		return nil, nil, fmt.Errorf("generation %d: %w: it does not follow generation %d", n, object.ErrCorrupt, s.Generation)
+		if err := g.verify(s.Repository); err != nil {
+			return nil, nil, fmt.Errorf("generation %d: %w", n, err) // damaged, and no fork
+		}
+		return nil, nil, fmt.Errorf("generation %d: %w %d", n, errUnlinked, s.Generation)
 	}
 	c := s.clone()
 	void, err := c.apply(g, data)
