@@ -113,14 +113,14 @@ func (l *lister) print(full string, in *tree.Inode) error {
 	if l.env.json() {
 		node := lsNode{
 			Name: path.Base(full), Type: nodeType(in.Type), Path: full, UID: in.UID, GID: in.GID,
-			Mode: mode, Permissions: mode.String(), ModTime: in.MTime.Time(), ChangeTime: in.CTime.Time(),
+			Mode: mode, Permissions: mode.String(), ModTime: jsonTime(in.MTime), ChangeTime: jsonTime(in.CTime),
 			Inode: in.Source, Links: in.Links, Target: in.Target, MessageType: "node", StructType: "node",
 		}
 		if in.Type == tree.TypeFile {
 			node.Size = &in.Size
 		}
 		if in.ATime != nil {
-			at := in.ATime.Time()
+			at := jsonTime(*in.ATime)
 			node.AccessTime = &at
 		}
 		return l.env.printJSON(node)
