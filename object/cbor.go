@@ -3,6 +3,7 @@ package object
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -70,7 +71,11 @@ func PeekVersion(data []byte) (uint64, error) {
 	return head.Version, nil
 }
 
+// peekMode refuses no record that decMode reads; the bounds are of counts, which
+// the bytes at hand must bear out before anything is allocated.
 var peekMode = must(cbor.DecOptions{
-	IndefLength:     cbor.IndefLengthForbidden,
-	MaxNestedLevels: 16,
+	IndefLength:      cbor.IndefLengthForbidden,
+	MaxNestedLevels:  16,
+	MaxArrayElements: math.MaxInt32,
+	MaxMapPairs:      math.MaxInt32,
 }.DecMode())
