@@ -18,14 +18,17 @@ const (
 	maxSummary     = 64 << 10 // bytes, sealed; docs/format.md, "Ops"
 )
 
+// ErrLongSummary is wrapped by [Keys.SealSummary] for what is too long.
+var ErrLongSummary = fmt.Errorf("more than %d bytes, sealed", maxSummary)
+
 // SealSummary seals plain, the summary of a snapshot, for the entry that
-// lists it. rand is the source of the nonce. A plain that is too long for an
-// entry once sealed is an error: the caller shortens it.
+// lists it. rand is the source of the nonce. The error wraps [ErrLongSummary]
+// for a plain that is too long for an entry once sealed.
 func (k *Keys) SealSummary(rand io.Reader, session object.SessionID, snapshot object.ID, plain []byte) ([]byte, error) {
 	framed := frameSummary(plain)
 	size := 1 + nonceSize + len(framed) + tagSize
 	if size > maxSummary {
-		return nil, fmt.Errorf("summary of snapshot %s: %d bytes, more than %d sealed", snapshot, len(plain), maxSummary)
+		return nil, fmt.Errorf("summary of snapshot %s: %w", snapshot, ErrLongSummary)
 	}
 	sealed := make([]byte, 1+nonceSize, size)
 	sealed[0] = summaryVersion

@@ -32,18 +32,24 @@ type Snapshot struct {
 	Record tree.Snapshot // without excludes, which stand in the object
 }
 
-// Seal returns the sealed summary that goes with the entry of a snapshot.
+// Seal returns the sealed summary that goes with the entry of a snapshot. It is
+// nil where it would be too long for one, of some thousand paths say: the
+// object has all of it.
 func Seal(keys *seal.Keys, session object.SessionID, id object.ID, record tree.Snapshot) ([]byte, error) {
 	plain, err := tree.EncodeSummary(&record)
 	if err != nil {
 		return nil, err
 	}
-	return keys.SealSummary(rand.Reader, session, id, plain)
+	sealed, err := keys.SealSummary(rand.Reader, session, id, plain)
+	if errors.Is(err, seal.ErrLongSummary) {
+		return nil, nil
+	}
+	return sealed, err
 }
 
 // List opens the summaries of all live snapshots, oldest first.
 //
-// One whose summary is damaged is read from its object instead; if that cannot
+// One that has no summary, or a damaged one, is read from its object instead; if that cannot
 // be had either, it is left out, and the error says which, beside a list of
 // the others.
 func List(ctx context.Context, r *repo.Repo, keys *seal.Keys, state *repo.State) ([]Snapshot, error) {

@@ -2,6 +2,7 @@ package snapshot_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -193,5 +194,31 @@ func TestSeal(t *testing.T) {
 	}
 	if _, err := keys.OpenSummary(object.SessionID{2}, object.ID{7}, sealed); err == nil {
 		t.Error("opened for another session")
+	}
+}
+
+// TestLongSummary: a snapshot of more paths than its entry has room for is made
+// and listed like any other.
+func TestLongSummary(t *testing.T) {
+	_, r, keys := newRepo(t)
+	dir := t.TempDir()
+	options := backup.Options{Host: "h", Time: time.Unix(1, 0)}
+	for i := range 700 {
+		path := filepath.Join(dir, fmt.Sprintf("%0100d", i))
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		options.Paths = append(options.Paths, path)
+	}
+	result, err := backup.Run(t.Context(), r, keys, options, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := list(t, r, keys)
+	if len(got) != 1 || got[0].ID != result.Snapshot || !slices.Equal(got[0].Record.Paths, options.Paths) {
+		t.Fatalf("listed %d snapshots", len(got))
+	}
+	if len(got[0].Summary) != 0 {
+		t.Errorf("a summary of %d bytes", len(got[0].Summary))
 	}
 }
