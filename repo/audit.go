@@ -122,9 +122,10 @@ func (a *auditor) findHead(ctx context.Context) error {
 			a.listed = append(a.listed, n)
 		}
 	}
+	slices.Sort(a.listed) // as it should be, but a bucket may say anything
 	newest := uint64(0)
-	if len(a.listed) > 0 {
-		newest = a.listed[len(a.listed)-1]
+	if n := len(a.listed); n > 0 {
+		newest = a.listed[n-1]
 	}
 	var err error
 	if a.Head, err = a.r.findHead(ctx, newest); err != nil {

@@ -2,10 +2,13 @@ package repo
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -176,4 +179,48 @@ func TestJournalRemovedMeanwhile(t *testing.T) {
 	for _, problem := range r.Problems() {
 		t.Error(problem)
 	}
+}
+
+// TestReadSharedWithACanceledOne: two readers want the same segment, and the
+// one that reads it for both gives up.
+func TestReadSharedWithACanceledOne(t *testing.T) {
+	r, f := newRepo(t)
+	root := backUp(t, r, 1).Snapshots[0].Root
+	client := open(t, f.open(t), Options{})
+	s := refresh(t, client)
+	if _, err := client.Index(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	reading, first := make(chan struct{}), sync.Once{}
+	f.read = func(key string) error {
+		err := error(nil)
+		first.Do(func() {
+			close(reading)
+			<-ctx.Done()
+			err = ctx.Err()
+		})
+		return err
+	}
+	defer func() { f.read = nil }()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, _, err := client.Sealed(ctx, root); !errors.Is(err, context.Canceled) {
+			t.Errorf("the one that gave up: %v", err)
+		}
+	})
+	<-reading
+	joining := make(chan struct{})
+	wg.Go(func() {
+		close(joining)
+		if _, _, err := client.Sealed(t.Context(), root); err != nil {
+			t.Errorf("the other: %v", err)
+		}
+	})
+	<-joining
+	for range 1000 {
+		runtime.Gosched() // the other is most likely waiting then; passing too early passes
+	}
+	cancel()
+	wg.Wait()
 }

@@ -61,8 +61,8 @@ func (s *Session) stage(ctx context.Context) (*stagedRun, error) {
 	if s.rows.Len() == 0 {
 		return nil, nil
 	}
-	var name index.RunName
-	if err := s.repo.random(name[:]); err != nil {
+	name, err := index.NewRunName(s.repo.options.Rand)
+	if err != nil {
 		return nil, err
 	}
 	data, hash, err := s.rows.Encode(s.repo.config.ID, name)

@@ -3,6 +3,7 @@ package repo
 import (
 	"container/list"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -44,10 +45,23 @@ func newSegmentCache(st *store.Store) *segmentCache {
 
 // open returns the segment that seg describes, its header verified.
 func (c *segmentCache) open(ctx context.Context, repository object.RepositoryID, seg *index.Segment) (*segmentEntry, error) {
-	if e := c.hit(seg.Name); e != nil {
-		return e, nil
+	for {
+		e, shared, err := c.try(ctx, repository, seg)
+		// Who shares another's read shares its end: one that was canceled says
+		// nothing about this caller.
+		if shared && err != nil && ctx.Err() == nil && errors.Is(err, context.Canceled) {
+			continue
+		}
+		return e, err
 	}
-	v, err, _ := c.load.Do(string(seg.Name[:]), func() (any, error) {
+}
+
+// try is one try of open. Shared says that several callers have its result.
+func (c *segmentCache) try(ctx context.Context, repository object.RepositoryID, seg *index.Segment) (e *segmentEntry, shared bool, err error) {
+	if e := c.hit(seg.Name); e != nil {
+		return e, false, nil
+	}
+	v, err, shared := c.load.Do(string(seg.Name[:]), func() (any, error) {
 		e, err := c.read(ctx, seg)
 		if err != nil {
 			return nil, err
@@ -59,9 +73,9 @@ func (c *segmentCache) open(ctx context.Context, repository object.RepositoryID,
 		return e, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, shared, err
 	}
-	return v.(*segmentEntry), nil
+	return v.(*segmentEntry), shared, nil
 }
 
 func (c *segmentCache) read(ctx context.Context, seg *index.Segment) (*segmentEntry, error) {
