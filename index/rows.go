@@ -26,7 +26,7 @@ type Segment struct {
 	HeaderHash   object.Hash
 	Hash         object.Hash // of the whole segment
 	// RegisteredAt is the generation that first registered the segment. In a run
-	// 0 stands for the generation that adds the run; an [Index] puts that in.
+	// 0 stands for the generation that adds the run; see [New].
 	RegisteredAt uint64
 	Session      object.SessionID // that registered it
 }

@@ -46,8 +46,9 @@ type member struct {
 	hidden []bool // by segment ordinal; nil when none is
 }
 
-// New returns the index of runs. at[i] is the generation that added runs[i], and
-// is put in for a registered-at of 0. Rows in segments that hidden reports,
+// New returns the index of runs. at[i] is the generation that added runs[i]: it
+// stands for each registered-at below it, 0 and what a writer made up to have
+// its copies come before those that are there. Rows in segments that hidden reports,
 // those that the state has condemned, are absent; hidden may be nil. It is
 // called for each segment before New returns.
 func New(runs []*Run, at []uint64, hidden func(pack.Name) bool) (*Index, error) {
@@ -101,9 +102,7 @@ func (m *member) visible() int {
 
 func (m *member) segment(i int) Segment {
 	s := m.run.Segment(i)
-	if s.RegisteredAt == 0 {
-		s.RegisteredAt = m.at
-	}
+	s.RegisteredAt = max(s.RegisteredAt, m.at)
 	return s
 }
 
@@ -250,9 +249,7 @@ func (x *Index) Rows() iter.Seq[Location] {
 					continue
 				}
 				s := segments[row.Segment]
-				if s.RegisteredAt == 0 {
-					s.RegisteredAt = m.at
-				}
+				s.RegisteredAt = max(s.RegisteredAt, m.at)
 				if !yield(Location{row, s}) {
 					return
 				}

@@ -13,6 +13,7 @@ import (
 type place struct {
 	at      uint64
 	run     int
+	stored  uint64 // registered-at, by which the segments of a run are in order
 	segment pack.Name
 	offset  uint32
 }
@@ -34,7 +35,7 @@ func TestIndexModel(t *testing.T) {
 			var registered []uint64
 			for range m.rand.IntN(4) {
 				s := m.segment(t, object.ClassData, append(m.ids(m.rand.IntN(30)), shared[:1+m.rand.IntN(30)]...)...)
-				members, registered = append(members, s), append(registered, m.rand.Uint64N(2)*uint64(1+m.rand.IntN(8)))
+				members, registered = append(members, s), append(registered, m.rand.Uint64N(2)*uint64(1+m.rand.IntN(30)))
 				condemned[s.Name] = m.rand.IntN(4) == 0
 			}
 			runs, at = append(runs, m.run(t, members, registered)), append(at, generation)
@@ -42,10 +43,10 @@ func TestIndexModel(t *testing.T) {
 				if condemned[s.Name] {
 					continue
 				}
-				resolved := cmp.Or(registered[j], generation)
+				resolved := max(registered[j], generation)
 				segments[s.Name] = resolved
 				for _, o := range s.Header.Objects {
-					model[o.ID] = append(model[o.ID], place{resolved, i, s.Name, o.Offset})
+					model[o.ID] = append(model[o.ID], place{resolved, i, registered[j], s.Name, o.Offset})
 				}
 			}
 		}
@@ -63,7 +64,7 @@ func compareIndex(t *testing.T, seed uint64, x *Index, m *maker, model map[objec
 	for id, want := range model {
 		rows += len(want)
 		slices.SortFunc(want, func(a, b place) int {
-			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.run, b.run), slices.Compare(a.segment[:], b.segment[:]))
+			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.run, b.run), cmp.Compare(a.stored, b.stored), slices.Compare(a.segment[:], b.segment[:]))
 		})
 		var got []place
 		for _, l := range x.Lookup(id) {

@@ -1,11 +1,14 @@
 package repo
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"testing"
 
+	"bluesky/index"
 	"bluesky/object"
+	"bluesky/pack"
 	"bluesky/store"
 )
 
@@ -105,5 +108,56 @@ func TestHugeRun(t *testing.T) {
 		if _, err := client.Index(t.Context(), after); !errors.Is(err, object.ErrCorrupt) && !errors.Is(err, store.ErrTooLarge) {
 			t.Errorf("%d: %v", size, err)
 		}
+	}
+}
+
+// TestLaterCopyComesLater: a writer that registers its own bytes under the id of
+// an object that is there does not come before it, whatever its run says.
+func TestLaterCopyComesLater(t *testing.T) {
+	r, f := newRepo(t)
+	s := begin(t, r)
+	if err := s.AddRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	good, row := sealed(s, 1, object.KindBlock)
+	if err := errors.Join(s.Add(good, row), s.AddRun(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 2, object.KindBlock)
+	bad := good
+	bad.Bytes = append([]byte{}, good.Bytes...)
+	bad.Bytes[20] ^= 1
+	b := pack.NewBuilder(r.config.ID, object.ClassData, 1<<16)
+	if err := b.Add(bad, row); err != nil {
+		t.Fatal(err)
+	}
+	segment, err := b.Finish(pack.Name{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.set(segment.Name.Key(), segment.Bytes)
+	entry := index.SegmentOf(segment, object.SessionID{1})
+	entry.RegisteredAt = 1 // before the other, which is of generation 2
+	var rows index.Builder
+	if err := rows.AddSegment(entry, segment.Header); err != nil {
+		t.Fatal(err)
+	}
+	name := index.RunName{1}
+	data, hash, err := rows.Encode(r.config.ID, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.set(name.Key(), data)
+	l := &log{t, refresh(t, r)}
+	f.set(GenerationKey(l.state.Generation+1), l.encode(writer, nil,
+		statement(t, writer, 1, 1, OpAddRun, &AddRun{Name: name, Size: uint64(len(data)), Hash: hash})))
+
+	client := open(t, f.open(t), Options{})
+	if got := refresh(t, client); len(got.Runs) != 2 {
+		t.Fatalf("%d runs", len(got.Runs))
+	}
+	got, _, err := client.Sealed(t.Context(), good.ID)
+	if err != nil || !bytes.Equal(got.Bytes, good.Bytes) {
+		t.Errorf("the later copy is read: %v", err)
 	}
 }
