@@ -161,3 +161,25 @@ func TestLaterCopyComesLater(t *testing.T) {
 		t.Errorf("the later copy is read: %v", err)
 	}
 }
+
+// TestLostCheckpoint: a checkpoint that is gone or damaged costs the time to
+// replay the log, and nothing else.
+func TestLostCheckpoint(t *testing.T) {
+	for _, damage := range []func(f *faulty, key string){
+		func(f *faulty, key string) { f.remove(key) },
+		func(f *faulty, key string) { f.set(key, []byte("garbage")) },
+	} {
+		r, f := newRepo(t)
+		dir := t.TempDir()
+		backUp(t, r, 1)
+		f.record(t, backUp(t, r, 2))
+		refresh(t, open(t, f.open(t), Options{StateDir: dir}))
+		backUp(t, r, 3)
+		damage(f, f.names("state/")[0])
+		for _, o := range []Options{{}, {StateDir: dir}} {
+			if s := refresh(t, open(t, f.open(t), o)); len(s.Snapshots) != 3 {
+				t.Errorf("%d snapshots, want 3", len(s.Snapshots))
+			}
+		}
+	}
+}

@@ -177,17 +177,26 @@ func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *Checkp
 	switch {
 	case !r.trusted.known(), known != nil && *known == *ref:
 		from, err = r.loadCheckpoint(ctx, *ref)
+		if unusable(err) {
+			return r.state, ref, nil
+		}
 		return from, nil, err
 	case known == nil || known.Number <= r.state.Generation:
 		return r.state, ref, nil
 	}
 	from, err = r.checkpointAt(ctx, *known)
-	if errors.Is(err, store.ErrNotFound) {
-		// Whoever deleted it must not gain that ref is taken as it is. No
-		// generation goes away (no op moves the floor), so the log is there.
-		return r.state, ref, nil
+	if unusable(err) {
+		return r.state, ref, nil // and not from ref, as it is: deleting known must gain nobody that
 	}
 	return from, ref, err
+}
+
+// unusable reports whether err says that the file of a checkpoint is gone or
+// damaged. The log has all that is in it, from generation 1 on, since no op
+// moves the floor.
+func unusable(err error) bool {
+	return !errors.Is(err, ErrRollback) && (errors.Is(err, store.ErrNotFound) ||
+		errors.Is(err, store.ErrTooLarge) || errors.Is(err, object.ErrCorrupt))
 }
 
 // loadCheckpoint takes the checkpoint that ref names as the state it says, if
