@@ -261,3 +261,12 @@ type tester interface {
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
 }
+
+// scaled returns a number of cases: with the race detector, which makes all of
+// them slow, a quarter of n.
+func scaled(n int) int {
+	if raceEnabled {
+		return n / 4
+	}
+	return n
+}
