@@ -2,7 +2,9 @@ package backup
 
 import (
 	"context"
+	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -55,10 +57,15 @@ const shortPath = 1024
 
 // path returns the absolute path of d; that of the root is empty.
 func (d *dir) path() string {
-	if d.short != "" || d.parent == nil {
+	var names []string
+	for ; d.short == "" && d.parent != nil; d = d.parent {
+		names = append(names, d.name)
+	}
+	if len(names) == 0 {
 		return d.short
 	}
-	return d.parent.path() + "/" + d.name
+	slices.Reverse(names)
+	return d.short + "/" + strings.Join(names, "/")
 }
 
 // join returns the path of the entry name.

@@ -78,7 +78,9 @@ func (c *changes) sorted() iter.Seq2[tree.Change, error] {
 	// next; then its inode, which comes first here, is what counts. Two inodes of
 	// one number are a mistake that tree refuses.
 	slices.SortStableFunc(list, func(a, b tree.Change) int { return cmp.Compare(a.Number, b.Number) })
-	list = slices.CompactFunc(list, func(a, b tree.Change) bool { return a.Number == b.Number && b.Inode == nil })
+	list = slices.CompactFunc(list, func(later, earlier tree.Change) bool {
+		return later.Number == earlier.Number && later.Inode == nil
+	})
 	return func(yield func(tree.Change, error) bool) {
 		for _, change := range list {
 			if !yield(change, nil) {

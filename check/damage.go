@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"slices"
 
 	"bluesky/object"
@@ -31,8 +32,8 @@ func (c *checker) traceDamage(ctx context.Context) error {
 	snapshots := slices.Clone(c.state.Snapshots)
 	slices.Reverse(snapshots) // newest first: its paths are the ones people know
 	for _, snap := range snapshots {
-		for _, id := range t.lost(snap.ID, snap.Root) {
-			c.book.nameSnapshot(t.problems[id], snap.ID)
+		for at := range t.explain(snap.ID, snap.Root) {
+			c.book.nameSnapshot(at, snap.ID)
 		}
 	}
 	if c.keys == nil {
@@ -54,12 +55,21 @@ type trace struct {
 	problems map[object.ID]int         // lost objects, by the problem that says so
 	above    map[object.ID][]object.ID // what leads to lost objects, to the refs that do
 	named    map[object.ID]bool        // objects whose files have been named
+	seed     maphash.Seed
+	files    map[fileName]struct{} // that have been named
+}
+
+// A fileName stands for a path that was named with a problem.
+type fileName struct {
+	problem int
+	path    uint64 // its hash
 }
 
 // trace walks the graph from the lost objects upwards. Objects are mostly
 // written after what they refer to, so that few passes over the headers do.
 func (c *checker) trace(ctx context.Context) (*trace, error) {
 	t := &trace{c: c, problems: c.book.lostObjects(), above: map[object.ID][]object.ID{}, named: map[object.ID]bool{}}
+	t.seed, t.files = maphash.MakeSeed(), map[fileName]struct{}{}
 	for changed := true; changed; {
 		changed = false
 		for _, s := range c.segments {
@@ -134,12 +144,25 @@ func (t *trace) reach(ids ...object.ID) []object.ID {
 	return all
 }
 
-// lost returns the lost objects that ids lead to.
-func (t *trace) lost(ids ...object.ID) []object.ID {
-	return slices.DeleteFunc(t.reach(ids...), func(id object.ID) bool {
-		_, ok := t.problems[id]
-		return !ok
-	})
+// explain returns the problems that explain the loss of what ids lead to.
+func (t *trace) explain(ids ...object.ID) map[int]struct{} {
+	problems := map[int]struct{}{}
+	for _, id := range t.reach(ids...) {
+		if at, ok := t.problems[id]; ok {
+			problems[at] = struct{}{}
+		}
+	}
+	return problems
+}
+
+// name names a path with a problem, once.
+func (t *trace) name(problem int, path string) {
+	key := fileName{problem, maphash.String(t.seed, path)}
+	if _, ok := t.files[key]; problem < 0 || ok {
+		return
+	}
+	t.files[key] = struct{}{}
+	t.c.book.nameFile(problem, path)
 }
 
 // nameFiles walks the tree of a snapshot as far as it can be read and names the
@@ -174,11 +197,12 @@ type namer struct {
 
 // visit names the file at path if damage concerns it, and goes on below it.
 func (w *namer) visit(path string, in *tree.Inode, depth int) {
-	isDir := in.Type == tree.TypeDir
-	for _, id := range contents(in) {
-		for _, lost := range w.lost(id) {
-			w.name(lost, path, isDir)
-		}
+	isDir, name := in.Type == tree.TypeDir, path
+	if isDir {
+		name += "/"
+	}
+	for problem := range w.explain(contents(in)...) {
+		w.name(problem, name)
 	}
 	if !isDir || w.dirs[in.Number] || depth > tree.MaxDepth {
 		return
@@ -218,13 +242,6 @@ func contents(in *tree.Inode) []object.ID {
 	return ids
 }
 
-func (w *namer) name(lost object.ID, path string, isDir bool) {
-	if isDir {
-		path += "/"
-	}
-	w.c.book.nameFile(w.problems[lost], path)
-}
-
 // gone names a path whose inode cannot be read.
 func (w *namer) gone(err error, path string) {
 	lost := new(lostError)
@@ -232,6 +249,6 @@ func (w *namer) gone(err error, path string) {
 		return
 	}
 	if at, ok := w.problems[lost.id]; ok {
-		w.c.book.nameFile(at, path)
+		w.name(at, path)
 	}
 }

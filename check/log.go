@@ -8,6 +8,7 @@ import (
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
+	"bluesky/store"
 )
 
 // checkLog reads the whole log and verifies it.
@@ -56,6 +57,7 @@ func (c *checker) checkSlots(ctx context.Context) error {
 		switch {
 		case err == nil:
 			opened++
+		case errors.Is(err, store.ErrNotFound): // removed since it was listed
 		case errors.Is(err, errStranger):
 			c.book.add(Warning, key, err.Error())
 		case errors.Is(err, object.ErrVersion):

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -57,7 +58,7 @@ type Report struct {
 	KeySlots    int
 	BytesRead   uint64
 
-	Problems []Problem // in the order in which they were found
+	Problems []Problem // errors first, then by subject
 	Errors   int       // problems of severity Error, those that are not listed included
 	Warnings int
 	Omitted  int // problems that are not listed
@@ -169,13 +170,11 @@ func (b *book) suggestPrune() {
 	b.prune = true
 }
 
-// nameFile notes that the problem at concerns the file of that path.
+// nameFile notes that the problem at, which is listed, concerns the file of that
+// path, which it was not told before.
 func (b *book) nameFile(at int, path string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if at < 0 || slices.Contains(b.problems[at].Files, path) {
-		return
-	}
 	p := &b.problems[at]
 	if len(p.Files) >= b.options.MaxFiles {
 		p.MoreFiles++
@@ -184,11 +183,12 @@ func (b *book) nameFile(at int, path string) {
 	p.Files = append(p.Files, path)
 }
 
-// nameSnapshot notes that the problem at concerns a snapshot.
+// nameSnapshot notes that the problem at concerns a snapshot, which it was not
+// told before.
 func (b *book) nameSnapshot(at int, id object.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if at < 0 || slices.Contains(b.problems[at].Snapshots, id) {
+	if at < 0 {
 		return
 	}
 	p := &b.problems[at]
@@ -209,7 +209,7 @@ func (c *checker) report() Report {
 		Runs: uint64(len(c.runs)), Segments: uint64(len(c.segments)), Objects: c.counts.objects,
 		Opened: c.counts.opened.Load(), Inodes: c.counts.inodes, KeySlots: c.counts.slots,
 		BytesRead: c.bytes.Load(),
-		Problems:  b.problems, Errors: b.errors, Warnings: b.warnings, Omitted: b.omitted,
+		Problems:  sorted(b.problems), Errors: b.errors, Warnings: b.warnings, Omitted: b.omitted,
 		SuggestRepairIndex: b.repair, SuggestPrune: b.prune,
 	}
 	for name := range b.broken {
@@ -221,6 +221,16 @@ func (c *checker) report() Report {
 	}
 	r.Level, r.Unseen = c.level()
 	return r
+}
+
+// sorted returns a copy of list in an order that does not depend on which of
+// several readers was faster.
+func sorted(list []Problem) []Problem {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(x, y Problem) int {
+		return cmp.Or(cmp.Compare(y.Severity, x.Severity), cmp.Compare(x.Subject, y.Subject), cmp.Compare(x.Text, y.Text))
+	})
+	return list
 }
 
 // level names the level and what it cannot see.

@@ -3,14 +3,12 @@ package check
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
-	"bluesky/store"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -153,7 +151,7 @@ func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (
 	listed, ok := c.listed.segments[s.Name]
 	size, err := c.sizeOf(ctx, key, listed, ok, s.Size)
 	if err != nil {
-		return nil, c.lose(ctx, s, rows, fmt.Errorf("a segment of %d objects: %w", len(rows), err))
+		return nil, c.lose(ctx, s, rows, fmt.Errorf("%d objects stand in it: %w", len(rows), err))
 	}
 	if size != s.Size {
 		c.book.add(Error, key, fmt.Sprintf("it has %d bytes, the index says %d", size, s.Size))
@@ -183,9 +181,6 @@ func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, err error
 	ids := make([]object.ID, len(rows))
 	for i, n := range rows {
 		ids[i] = c.runs[s.run].run.Row(int(n)).ID
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		err = fmt.Errorf("it is missing: %w", err)
 	}
 	return c.failed(ctx, s.Name.Key(), c.withoutCopy(s, ids), err)
 }

@@ -9,16 +9,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/store"
+
+	"github.com/gofrs/flock"
 )
 
-// ErrWrongPassword: the password opens none of the key slots.
-var ErrWrongPassword = errors.New("wrong password: it opens none of the key slots")
+// Errors of [Open].
+var (
+	// ErrWrongPassword: the password opens none of the key slots.
+	ErrWrongPassword = errors.New("wrong password: it opens none of the key slots")
+	// ErrNoSlot: there is no key slot at all.
+	ErrNoSlot = errors.New("the repository has no key slot; restore its keys folder from a copy")
+)
 
 // Options say how a repository is made.
 type Options struct {
@@ -37,7 +46,14 @@ type Options struct {
 // that no repository lacks one.
 //
 // The error wraps [repo.ErrRepositoryExists] where there is one.
-func Create(ctx context.Context, st *store.Store, options Options) (repo.Config, error) {
+func Create(ctx context.Context, st *store.Store, options Options) (_ repo.Config, err error) {
+	// One init at a time on this machine: one that comes too late would put the
+	// cleaner key that nobody knows in the place of the winner's.
+	unlock, err := lock(ctx, options.ConfigDir)
+	if err != nil {
+		return repo.Config{}, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	if options.Rand == nil {
 		options.Rand = rand.Reader
 	}
@@ -80,11 +96,22 @@ func complete(ctx context.Context, creation *repo.Creation, options Options) err
 	if err := writeCleaner(options.ConfigDir, cleaner); err != nil {
 		return err
 	}
-	if err := creation.Commit(ctx); err != nil {
-		return err
+	return creation.Commit(ctx)
+}
+
+// lock waits until no other process makes a repository with this configDir.
+func lock(ctx context.Context, configDir string) (unlock func() error, err error) {
+	if configDir == "" {
+		return func() error { return nil }, nil
 	}
-	// A concurrent init on this machine that lost may have put its own there.
-	return writeCleaner(options.ConfigDir, cleaner)
+	if err := os.MkdirAll(configDir, 0o700); err != nil {
+		return nil, err
+	}
+	l := flock.New(filepath.Join(configDir, "init.lock"), flock.SetPermissions(0o600))
+	if _, err := l.TryLockContext(ctx, 50*time.Millisecond); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", l.Path(), err)
+	}
+	return l.Unlock, nil
 }
 
 // putSlot stores the first key slot and opens it again from the bucket.
@@ -119,42 +146,73 @@ func writeCleaner(configDir string, key repo.CleanerKey) error {
 // Open returns the keys of r, from the first key slot that password opens, and
 // pins the identity of r to what the slot says.
 //
-// The error wraps [ErrWrongPassword] when the slots could be read and there is
-// none. Slots that cannot be read, or not by this version, are named in it.
+// The error wraps [ErrWrongPassword] only when the bucket gave all slots and
+// the password opens none; damaged ones, and those of a newer version, are
+// named in it. It wraps [repo.ErrForeign] when the password opens a slot that
+// was made for another generation 0: an interrupted init's, or somebody has
+// put another repository into this one's place. It wraps [ErrNoSlot] when there
+// is none.
 func Open(ctx context.Context, r *repo.Repo, password []byte) (*seal.Keys, error) {
-	var failed []error
-	tried := false
+	var search slotSearch
 	for slot, err := range r.KeySlots(ctx) {
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		bundle, err := seal.OpenSlot(slot.ID, slot.Data, r.Identity().Repository, password, seal.MemoryLimit())
-		if errors.Is(err, seal.ErrWrongPassword) {
-			tried = true
-			continue
+		if errors.Is(err, store.ErrNotFound) {
+			continue // removed since it was listed
 		}
 		if err != nil {
-			failed = append(failed, err)
+			search.unread = append(search.unread, err)
 			continue
 		}
-		if bundle.Generation0 != r.Identity().Origin {
-			continue // of an init that lost, or of another repository
+		bundle, ok := search.try(r, slot, password)
+		if !ok {
+			continue
 		}
-		if err := r.Pin(repo.Identity{
-			Repository: bundle.Repository, Admin: repo.PublicKey(bundle.Admin), Origin: bundle.Generation0,
-		}); err != nil {
-			return nil, err
+		if err := r.Pin(identity(bundle)); err != nil {
+			search.foreign = errors.Join(search.foreign, err)
+			continue
 		}
 		return newKeys(bundle.Root, r.Config())
 	}
+	return nil, search.err()
+}
+
+// A slotSearch is what is known of slots that did not serve.
+type slotSearch struct {
+	wrong   bool    // one does not open
+	unread  []error // the bucket did not give it
+	damaged []error
+	foreign error
+}
+
+func (s *slotSearch) try(r *repo.Repo, slot repo.KeySlot, password []byte) (seal.Bundle, bool) {
+	bundle, err := seal.OpenSlot(slot.ID, slot.Data, r.Identity().Repository, password, seal.MemoryLimit())
 	switch {
-	case tried:
-		return nil, errors.Join(append([]error{ErrWrongPassword}, failed...)...)
-	case len(failed) > 0:
-		return nil, fmt.Errorf("no key slot can be read: %w", errors.Join(failed...))
+	case errors.Is(err, seal.ErrWrongPassword):
+		s.wrong = true
+	case err != nil:
+		s.damaged = append(s.damaged, err)
 	}
-	return nil, errors.New("the repository has no key slot; restore its keys folder from a copy")
+	return bundle, err == nil
+}
+
+func (s *slotSearch) err() error {
+	damaged := errors.Join(s.damaged...)
+	switch {
+	case s.foreign != nil:
+		return fmt.Errorf("the password opens a key slot of something else: %w", s.foreign)
+	case len(s.unread) > 0:
+		return fmt.Errorf("not all key slots can be read: %w", errors.Join(append(s.unread, damaged)...))
+	case s.wrong && damaged != nil:
+		return fmt.Errorf("%w; and not all can be used: %w", ErrWrongPassword, damaged)
+	case s.wrong:
+		return ErrWrongPassword
+	case damaged != nil:
+		return fmt.Errorf("no key slot can be read: %w", damaged)
+	}
+	return ErrNoSlot
+}
+
+func identity(b seal.Bundle) repo.Identity {
+	return repo.Identity{Repository: b.Repository, Admin: repo.PublicKey(b.Admin), Origin: b.Generation0}
 }
 
 func newKeys(root [32]byte, config repo.Config) (*seal.Keys, error) {

@@ -283,7 +283,7 @@ func (a *auditor) breakAt(ctx context.Context, n uint64) error {
 	if err != nil || ref == nil || ref.Number < n {
 		return err
 	}
-	s, err := a.r.checkpointAt(ctx, *ref)
+	s, err := a.r.readCheckpoint(ctx, *ref)
 	switch {
 	case err == nil:
 		a.resume = s

@@ -74,9 +74,9 @@ func (s *State) ReadOnly() bool { return len(s.Unknown) > 0 }
 
 // Snapshot returns the live snapshot of the given id.
 func (s *State) Snapshot(id object.ID) (Snapshot, bool) {
-	for _, snap := range s.Snapshots {
-		if snap.ID == id {
-			return snap, true
+	for i := range s.Snapshots { // by index: copying each costs more than looking at it
+		if s.Snapshots[i].ID == id {
+			return s.Snapshots[i], true
 		}
 	}
 	return Snapshot{}, false
@@ -315,7 +315,12 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 const summaryMax = 64 << 10
 
 func (s *State) hasRun(name index.RunName) bool {
-	return slices.ContainsFunc(s.Runs, func(r Run) bool { return r.Name == name })
+	for i := range s.Runs {
+		if s.Runs[i].Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func compareSessions(a, b object.SessionID) int { return slices.Compare(a[:], b[:]) }

@@ -18,7 +18,7 @@
 //   - A file has mode 0600 while it is written and gets its time of
 //     modification last, so a run after a crash knows what was not finished.
 //
-// docs/parts/restore.md tells the order of steps, what a crash leaves, and
+// docs/restore.md tells the order of steps, what a crash leaves, and
 // how much memory it takes. Linux 5.6 is needed, for openat2.
 package restore
 
