@@ -295,7 +295,7 @@ func TestChangedUnderRun(t *testing.T) {
 	m := newMaker(3)
 	for range 300 {
 		var runs []*Run
-		for range fewRuns + 1 {
+		for range 3 {
 			runs = append(runs, m.run(t, []*pack.Segment{m.segment(t, object.ClassData, m.ids(30)...)}, nil))
 		}
 		x, err := New(runs, make([]uint64, len(runs)), nil)

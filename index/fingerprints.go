@@ -60,8 +60,8 @@ func (f *fingerprints) add(id object.ID, number uint32) {
 	f.slots[at] = print | number
 }
 
-// candidates yields the members that may have id, and may yield one twice only
-// if two of its ids share a fingerprint and a neighbourhood.
+// candidates yields the members that may have id. It yields one twice if two of
+// its ids have the same fingerprint and stand near each other.
 func (f *fingerprints) candidates(id object.ID, yield func(int) bool) {
 	at, print := f.place(id)
 	for f.slots[at] != 0 {

@@ -137,17 +137,28 @@ func (r *Row) compare(o *Row) int {
 	return 0
 }
 
-// check checks r against its segment.
-func (r *Row) check(s *Segment) error {
-	if !r.Kind.Valid() || r.Kind.Class() != s.Class {
-		return corruptf("%v in a %v segment", r.Kind, s.Class)
+// body is where rows of a segment may stand: from start to end, in bytes from
+// the segment's start.
+type body struct {
+	start, end int64
+	class      object.Class
+}
+
+// body returns that of s, whose lengths were checked.
+func (s *Segment) body() body {
+	return body{int64(pack.PreludeSize) + int64(s.HeaderLength), s.Size - pack.TrailerSize, s.Class}
+}
+
+// check checks what r says against the body of its segment.
+func (r *Row) check(b *body) error {
+	if !r.Kind.Valid() || r.Kind.Class() != b.class {
+		return corruptf("%v in a %v segment", r.Kind, b.class)
 	}
 	if r.Length < pack.MinSealed || r.Length > object.MaxSealed {
 		return corruptf("stored length %d", r.Length)
 	}
-	start := int64(pack.PreludeSize) + int64(s.HeaderLength)
-	if int64(r.Offset) < start || int64(r.Offset)+int64(r.Length) > s.Size-pack.TrailerSize {
-		return corruptf("bytes %d to %d are outside of the body", r.Offset, int64(r.Offset)+int64(r.Length))
+	if end := int64(r.Offset) + int64(r.Length); int64(r.Offset) < b.start || end > b.end {
+		return corruptf("bytes %d to %d are outside of the body", r.Offset, end)
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ type Run struct {
 // then returns, for the caller to compare with the signed statement. It keeps
 // data, which must not change any more.
 //
-// It takes time in proportion to len(data) and memory of 16 bytes for each
+// It takes time in proportion to len(data) and memory of 40 bytes for each
 // segment. The error wraps [ErrCorrupt] or [ErrVersion].
 func Decode(data []byte, repository object.RepositoryID, name RunName) (*Run, error) {
 	r, err := decode(data, repository, name)
@@ -120,53 +120,54 @@ func decode(data []byte, repository object.RepositoryID, name RunName) (*Run, er
 	if r.hash = object.HashBytes("run", data[:end]); r.hash != object.Hash(data[end:]) {
 		return nil, corruptf("differs from the hash in its trailer")
 	}
-	if err := r.checkSegments(); err != nil {
+	bodies, err := r.checkSegments()
+	if err != nil {
 		return nil, err
 	}
-	return r, r.checkRows()
+	if err := r.checkRows(bodies); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
-func (r *Run) checkSegments() error {
+// checkSegments checks the segment table and returns where rows of each segment
+// may stand.
+func (r *Run) checkSegments() ([]body, error) {
 	names := make([]pack.Name, r.segments)
+	bodies := make([]body, r.segments)
 	var last Segment
 	for i := range r.segments {
 		s := r.Segment(i)
 		if segmentPadded(r.segmentBytes(i)) {
-			return corruptf("segment row %d: padding is not zero", i)
+			return nil, corruptf("segment row %d: padding is not zero", i)
 		}
 		if err := s.check(); err != nil {
-			return fmt.Errorf("segment row %d: %w", i, err)
+			return nil, fmt.Errorf("segment row %d: %w", i, err)
 		}
 		if i > 0 && last.compare(&s) >= 0 {
-			return corruptf("segment row %d is out of order", i)
+			return nil, corruptf("segment row %d is out of order", i)
 		}
-		last, names[i] = s, s.Name
+		last, names[i], bodies[i] = s, s.Name, s.body()
 	}
 	slices.SortFunc(names, func(a, b pack.Name) int { return bytes.Compare(a[:], b[:]) })
 	if len(slices.Compact(names)) != r.segments {
-		return corruptf("a segment stands twice in the segment table")
+		return nil, corruptf("a segment stands twice in the segment table")
 	}
-	return nil
+	return bodies, nil
 }
 
-func (r *Run) checkRows() error {
+func (r *Run) checkRows(bodies []body) error {
 	var last Row
-	var seg Segment
-	at := -1 // ordinal of seg
 	for i := range r.Len() {
 		b := r.rows[i*rowSize : (i+1)*rowSize]
 		row := decodeRow(b)
 		if rowPadded(b) {
 			return corruptf("row %d: padding is not zero", i)
 		}
-		if uint64(row.Segment) >= uint64(r.segments) {
-			return corruptf("row %d: segment %d of %d", i, row.Segment, r.segments)
+		if uint64(row.Segment) >= uint64(len(bodies)) {
+			return corruptf("row %d: segment %d of %d", i, row.Segment, len(bodies))
 		}
-		if int(row.Segment) != at {
-			at = int(row.Segment)
-			seg = r.Segment(at)
-		}
-		if err := row.check(&seg); err != nil {
+		if err := row.check(&bodies[row.Segment]); err != nil {
 			return fmt.Errorf("row %d: %w", i, err)
 		}
 		if i > 0 && last.compare(&row) >= 0 {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"bluesky/object"
 	"bluesky/pack"
@@ -20,19 +21,22 @@ type Location struct {
 // immutable and safe for concurrent use. Each row stands for one copy of an
 // object; several runs, and several segments of one, may hold copies.
 //
-// Looking at one run takes some 150 ns if its rows are in the processor's
-// cache and under a microsecond if not, and a repository has hundreds of runs
-// between two merges. So all but the largest few share a table of
-// fingerprints, made at the first lookup, that takes 5.4 bytes for each row in
-// them; a lookup then costs much the same whatever the number of runs.
+// Looking at one run takes a few hundred nanoseconds, and a repository has
+// hundreds of runs between two merges. So all but the largest run share a table
+// of fingerprints, which takes 5.4 bytes for each row in them (the rows
+// themselves take 64, of mapped files). It is made once the lookups without it
+// have cost about as much as making it does; from then on one costs much the
+// same whatever the number of runs.
 type Index struct {
-	members []member
-	rows    int
-	few     []int // the members that each lookup looks at
-	rest    []int // those that table knows
+	members  []member
+	rows     int
+	largest  int   // the member that each lookup looks at; -1 if there is none
+	rest     []int // the others, which table knows
+	patience int64 // looks at one of rest that are worth a table
 
-	once  sync.Once
-	table *fingerprints
+	spent atomic.Int64 // looks at one of rest
+	once  sync.Once    // makes table
+	table atomic.Pointer[fingerprints]
 }
 
 // member is a run of an Index.
@@ -103,35 +107,58 @@ func (m *member) segment(i int) Segment {
 	return s
 }
 
-// fewRuns is how many of the largest runs each lookup looks at. They hold most
-// of the rows once runs are merged, so the table stays small.
-const fewRuns = 4
+// rowsPerLook is how many rows go into a table in the time of one look at a run
+// (measured).
+const rowsPerLook = 5
 
-// divide parts the members into the largest few and the rest.
+// divide parts the members into the largest and the rest.
 func (x *Index) divide() {
-	order := make([]int, len(x.members))
-	for i := range order {
-		order[i] = i
+	x.largest = -1
+	for i := range x.members {
+		if x.largest < 0 || x.members[i].run.Len() > x.members[x.largest].run.Len() {
+			x.largest = i
+		}
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return x.members[b].run.Len() - x.members[a].run.Len() })
-	few := min(fewRuns, len(order))
-	x.few, x.rest = order[:few], order[few:]
+	rows := 0
+	for i := range x.members {
+		if i != x.largest {
+			x.rest = append(x.rest, i)
+			rows += x.members[i].run.Len()
+		}
+	}
+	x.patience = int64(rows / rowsPerLook)
 }
 
-// candidates goes through the members that may have rows of id.
+// candidates goes through the members that may have rows of id. It may come to
+// one twice.
 func (x *Index) candidates(id object.ID) iter.Seq[int] {
 	return func(yield func(int) bool) {
-		for _, i := range x.few {
+		if x.largest >= 0 && !yield(x.largest) || len(x.rest) == 0 {
+			return
+		}
+		if table := x.fingerprints(); table != nil {
+			table.candidates(id, yield)
+			return
+		}
+		for _, i := range x.rest {
 			if !yield(i) {
 				return
 			}
 		}
-		if len(x.rest) == 0 {
-			return
-		}
-		x.once.Do(func() { x.table = newFingerprints(x.members, x.rest) })
-		x.table.candidates(id, yield)
 	}
+}
+
+// fingerprints returns the table, which it makes when it is worth it; nil while
+// it is not.
+func (x *Index) fingerprints() *fingerprints {
+	if table := x.table.Load(); table != nil {
+		return table
+	}
+	if x.spent.Add(int64(len(x.rest))) <= x.patience {
+		return nil
+	}
+	x.once.Do(func() { x.table.Store(newFingerprints(x.members, x.rest)) })
+	return x.table.Load()
 }
 
 // Len returns the number of visible rows.

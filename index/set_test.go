@@ -139,20 +139,21 @@ func TestHidden(t *testing.T) {
 func TestCandidateTwice(t *testing.T) {
 	m := newMaker(1)
 	var runs []*Run
-	for range fewRuns + 2 {
+	for range 3 {
 		runs = append(runs, m.run(t, []*pack.Segment{m.segment(t, object.ClassData, m.ids(20)...)}, nil))
 	}
 	x, err := New(runs, make([]uint64, len(runs)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.Has(object.ID{}) // makes the table
+	x.patience = 0
+	table := x.fingerprints()
 	id := runs[x.rest[0]].id(0)
-	at, print := x.table.place(id)
-	for i := range x.table.slots { // one cluster of candidates, with one end
-		x.table.slots[i] = print | 1
+	at, print := table.place(id)
+	for i := range table.slots { // one cluster of candidates, with one end
+		table.slots[i] = print | 1
 	}
-	x.table.slots[(at+len(x.table.slots)-1)%len(x.table.slots)] = 0
+	table.slots[(at+len(table.slots)-1)%len(table.slots)] = 0
 	if got := x.Lookup(id); len(got) != 1 || got[0].Row.ID != id {
 		t.Errorf("Lookup finds %d rows, want 1", len(got))
 	}
@@ -161,7 +162,7 @@ func TestCandidateTwice(t *testing.T) {
 // TestMoreRunsThanNumbers has runs that the slots of the table cannot name.
 func TestMoreRunsThanNumbers(t *testing.T) {
 	m := newMaker(1)
-	runs := make([]*Run, maxRuns+fewRuns+3)
+	runs := make([]*Run, maxRuns+4)
 	for i := range runs {
 		runs[i] = m.bare(t, 1)
 	}
@@ -169,13 +170,38 @@ func TestMoreRunsThanNumbers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, i := range []int{0, fewRuns, fewRuns + 1, maxRuns + fewRuns - 1, maxRuns + fewRuns, len(runs) - 1} {
+	x.patience = 0
+	for _, i := range []int{0, 1, maxRuns - 1, maxRuns, maxRuns + 1, len(runs) - 1} {
 		if got := x.Lookup(runs[i].id(0)); len(got) != 1 {
 			t.Errorf("run %d: Lookup finds %d rows, want 1", i, len(got))
 		}
 	}
 	if x.Has(m.id()) {
 		t.Errorf("found an object that is not there")
+	}
+}
+
+// TestTableComesWhenWorthIt counts the lookups until there is a table.
+func TestTableComesWhenWorthIt(t *testing.T) {
+	m := newMaker(1)
+	runs := []*Run{m.bare(t, 1000), m.bare(t, 300), m.bare(t, 300)}
+	x, err := New(runs, make([]uint64, len(runs)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lookups := 0
+	for x.table.Load() == nil && lookups < 1000 {
+		lookups++
+		if x.Has(m.id()) || !x.Has(runs[lookups%3].id(lookups)) {
+			t.Fatalf("wrong answer at lookup %d", lookups)
+		}
+	}
+	// Two looks at runs with a miss, and two more with a hit in one of the rest.
+	if want := 600 / rowsPerLook / 4; lookups < want || lookups > 2*want {
+		t.Errorf("the table came after %d pairs of lookups, want %d to %d", lookups, want, 2*want)
+	}
+	if got := len(x.table.Load().slots); got != 801 {
+		t.Errorf("%d slots for 600 rows, want 801", got)
 	}
 }
 

@@ -16,8 +16,9 @@ var ErrDuplicate = errors.New("object is in the segment already")
 //
 // The body stands in place from the start: the builder keeps room in front of
 // it, as much as the largest header so far needed, and [Builder.Finish] writes
-// the header there. Memory is the target, that room, and about 120 bytes for
-// each object and distinct ref; [Builder.Reset] keeps it for the next segment.
+// the header there. Memory is the target, that room, some 120 bytes for each
+// distinct id (of an object or a ref), 64 for each object and 4 for each ref;
+// [Builder.Reset] keeps it for the next segment.
 type Builder struct {
 	repository object.RepositoryID
 	class      object.Class
@@ -85,7 +86,7 @@ func NewBuilder(repository object.RepositoryID, class object.Class, target int) 
 func (b *Builder) Len() int { return len(b.objects) }
 
 // Size returns the length in bytes that the finished segment has at most; the
-// true one is shorter by less than three bytes for each ref.
+// true one is shorter by at most three bytes for each ref.
 func (b *Builder) Size() int64 { return b.size.segment() }
 
 // Has reports whether an object of that id was added since the last Reset.

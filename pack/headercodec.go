@@ -69,8 +69,8 @@ func (h *Header) appendObject(dst []byte, i int) []byte {
 // is for the caller, and comes first ([ReadHeader]). head is not kept.
 //
 // It takes time in proportion to len(head), but for one sort of the objects'
-// ids, and memory of at most five times len(head), of which [Header] says what
-// stays.
+// ids, and besides head memory of at most four times len(head), which is at most
+// [MaxHeader] and the prelude; [Header] says how much of it stays.
 //
 // The error wraps [ErrVersion] or [ErrCorrupt].
 func DecodeHeader(head []byte, segmentSize int64) (*Header, error) {

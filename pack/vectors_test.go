@@ -239,7 +239,7 @@ func TestHeaderOfWrongLength(t *testing.T) {
 	}
 }
 
-// FuzzDecodeHeader decodes whole segments; what decodes is canonical, and all
+// FuzzDecodeHeader decodes the heads of whole segments; what decodes is canonical, and all
 // that its methods index exists.
 func FuzzDecodeHeader(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join(vectors, "*.hex"))
@@ -250,6 +250,9 @@ func FuzzDecodeHeader(f *testing.F) {
 		f.Add(readVector(f, path))
 	}
 	f.Fuzz(func(t *testing.T, segment []byte) {
+		if p, err := DecodePrelude(segment, int64(len(segment))); err == nil && !bytes.Equal(p.Append(nil), segment[:PreludeSize]) {
+			t.Fatalf("the prelude encodes to other bytes")
+		}
 		h, err := decodeVector(segment)
 		if err != nil {
 			if errors.Is(err, ErrCorrupt) == errors.Is(err, ErrVersion) {

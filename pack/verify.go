@@ -2,7 +2,6 @@ package pack
 
 import (
 	"context"
-	"fmt"
 
 	"bluesky/object"
 )
@@ -74,7 +73,7 @@ func (r *Report) judge(h *Header, got, trailer, want object.Hash) error {
 	case got != trailer:
 		return corruptf("segment %s: differs from the hash in its trailer", h.Name)
 	case got != want:
-		return fmt.Errorf("segment %s: is not the one that the run describes: %w", h.Name, ErrCorrupt)
+		return corruptf("segment %s: is not the one that the run describes", h.Name)
 	}
 	return nil
 }

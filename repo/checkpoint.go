@@ -156,8 +156,12 @@ func (s *State) restoreStatements(list []Entry, want OpType) error {
 		if e.Op.Type == OpRole && st.Signer != s.Admin {
 			return fmt.Errorf("%w: a role of generation %d is not signed by the admin", object.ErrCorrupt, e.Generation)
 		}
+		roles := len(s.roles)
 		if !s.perform(e.Generation, e.Op, &st) {
 			return fmt.Errorf("%w: a void %s of generation %d", object.ErrCorrupt, e.Op.Type, e.Generation)
+		}
+		if e.Op.Type == OpRole && len(s.roles) != roles+1 {
+			return fmt.Errorf("%w: a role of generation %d that is not in force", object.ErrCorrupt, e.Generation)
 		}
 	}
 	return nil

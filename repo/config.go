@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -114,11 +113,9 @@ func EncodeConfig(c Config) ([]byte, error) {
 }
 
 // DecodeConfig reads bluesky.json. A member it does not know is
-// [object.ErrVersion], since ignoring a parameter would break it.
+// [object.ErrVersion], since ignoring a parameter would break it; other bytes
+// than [EncodeConfig] makes of the result are [object.ErrCorrupt].
 func DecodeConfig(data []byte) (Config, error) {
-	if len(data) > configMax {
-		return Config{}, fmt.Errorf("%s: %w: more than %d bytes", ConfigKey, object.ErrCorrupt, configMax)
-	}
 	c, err := decodeConfig(data)
 	if err != nil {
 		return Config{}, fmt.Errorf("%s: %w", ConfigKey, err)
@@ -127,10 +124,13 @@ func DecodeConfig(data []byte) (Config, error) {
 }
 
 func decodeConfig(data []byte) (Config, error) {
+	if len(data) > configMax {
+		return Config{}, fmt.Errorf("%w: more than %d bytes", object.ErrCorrupt, configMax)
+	}
 	var head struct {
-		Format  string `json:"format"`
-		Version int    `json:"version"`
-		Suite   int    `json:"suite"`
+		Format  string      `json:"format"`
+		Version json.Number `json:"version"`
+		Suite   json.Number `json:"suite"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil {
 		return Config{}, fmt.Errorf("%w: %w", object.ErrCorrupt, err)
@@ -138,11 +138,8 @@ func decodeConfig(data []byte) (Config, error) {
 	if head.Format != configFormat {
 		return Config{}, fmt.Errorf("%w: format is %q, not %q", object.ErrCorrupt, head.Format, configFormat)
 	}
-	if head.Version != configVersion || head.Suite != 1 {
-		return Config{}, fmt.Errorf("version %d, suite %d: %w", head.Version, head.Suite, object.ErrVersion)
-	}
-	if err := uniqueMembers(data); err != nil {
-		return Config{}, err
+	if head.Version != "1" || head.Suite != "1" {
+		return Config{}, fmt.Errorf("version %q, suite %q: %w", head.Version, head.Suite, object.ErrVersion)
 	}
 	var rec configRecord
 	dec := json.NewDecoder(bytes.NewReader(data))
@@ -153,10 +150,14 @@ func decodeConfig(data []byte) (Config, error) {
 		}
 		return Config{}, fmt.Errorf("%w: %w", object.ErrCorrupt, err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Config{}, fmt.Errorf("%w: bytes after the end", object.ErrCorrupt)
+	c, err := rec.config()
+	if err != nil {
+		return Config{}, err
 	}
-	return rec.config()
+	if again, err := EncodeConfig(c); err != nil || !bytes.Equal(again, data) {
+		return Config{}, fmt.Errorf("%w: not the canonical encoding", object.ErrCorrupt)
+	}
+	return c, nil
 }
 
 func (rec configRecord) config() (Config, error) {
@@ -174,6 +175,7 @@ func (rec configRecord) config() (Config, error) {
 	if c.Created, err = time.Parse(time.RFC3339, rec.Created); err != nil {
 		return Config{}, fmt.Errorf("%w: created: %w", object.ErrCorrupt, err)
 	}
+	c.Created = c.Created.UTC()
 	return c, c.validate()
 }
 
@@ -209,47 +211,4 @@ func (c Config) validate() error {
 		between("bundle.target", c.Bundle.Target, 0, 8<<20),
 		between("bundle.cap", c.Bundle.Cap, 0, 8<<20),
 	)
-}
-
-// uniqueMembers refuses JSON in which an object names a member twice, which
-// encoding/json would read as the last one and another reader as the first.
-func uniqueMembers(data []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	var open []map[string]bool // nil for an array
-	key := false               // the next string is a member's name
-	for {
-		tok, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", object.ErrCorrupt, err)
-		}
-		top := len(open) - 1
-		switch v := tok.(type) {
-		case json.Delim:
-			switch v {
-			case '{':
-				open = append(open, map[string]bool{})
-			case '[':
-				open = append(open, nil)
-			default:
-				open = open[:top]
-			}
-			key = len(open) > 0 && open[len(open)-1] != nil
-		case string:
-			if top >= 0 && open[top] != nil && key {
-				name := strings.ToLower(v) // encoding/json matches names so
-				if open[top][name] {
-					return fmt.Errorf("%w: member %q stands twice", object.ErrCorrupt, v)
-				}
-				open[top][name] = true
-				key = false
-				continue
-			}
-			key = top >= 0 && open[top] != nil
-		default:
-			key = top >= 0 && open[top] != nil
-		}
-	}
 }

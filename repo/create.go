@@ -14,7 +14,8 @@ import (
 // A Creation is a repository in the making. Its steps, and what stands in the
 // bucket after a crash between them:
 //
-//  1. [Prepare] creates bluesky.json. Alone, it is adopted by the next init.
+//  1. [Prepare] probes the bucket and creates bluesky.json. Alone, it is
+//     adopted by the next init.
 //  2. [Creation.Genesis] computes generation 0 in memory.
 //  3. the caller stores a key slot bound to it; a slot whose generation 0
 //     never came is ignored by everyone.
@@ -36,6 +37,9 @@ func Prepare(ctx context.Context, st *store.Store, proposed Config) (*Creation, 
 	if err != nil {
 		return nil, err
 	}
+	if err := probe(ctx, st, proposed.ID); err != nil {
+		return nil, err
+	}
 	// Whatever the answer, what is there now is what counts (R2).
 	putErr := st.PutNew(ctx, ConfigKey, raw)
 	config, raw, err := readConfig(ctx, st)
@@ -52,6 +56,19 @@ func Prepare(ctx context.Context, st *store.Store, proposed Config) (*Creation, 
 		return nil, fmt.Errorf("generation 0: %w", err)
 	}
 	return &Creation{Config: config, store: st, raw: raw}, nil
+}
+
+// probe refuses a bucket that could not hold a repository. One that holds one
+// already has been probed. The name is that of a checkpoint: should it stay
+// behind, it is an orphan like any other.
+func probe(ctx context.Context, st *store.Store, id object.RepositoryID) error {
+	switch _, err := st.Stat(ctx, ConfigKey); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	return st.Probe(ctx, CheckpointName(id).Key())
 }
 
 // Genesis computes generation 0, which pins the admin key and gives the first

@@ -9,7 +9,7 @@ import (
 
 // Uploads under way at once; each holds one segment in memory.
 const (
-	dataUploads = 3
+	dataUploads = 2
 	metaUploads = 1
 )
 

@@ -108,8 +108,11 @@ func (r *Repo) generations(ctx context.Context, from, last uint64, fn func(n uin
 	return nil
 }
 
-// replay folds the generations after s up to last.
-func (r *Repo) replay(ctx context.Context, s *State, last uint64) (*State, error) {
+// replay folds the generations after s up to last. Where it comes by the
+// generation of ref, a checkpoint that this machine has not verified yet, it
+// compares the two: a checkpoint is a function of the log, and whoever signed
+// it could have left something out.
+func (r *Repo) replay(ctx context.Context, s *State, last uint64, ref *CheckpointRef) (*State, error) {
 	err := r.generations(ctx, s.Generation+1, last, func(_ uint64, data []byte) error {
 		next, err := s.next(data)
 		if err != nil {
@@ -119,45 +122,90 @@ func (r *Repo) replay(ctx context.Context, s *State, last uint64) (*State, error
 			return rollback("generation %d is not the one seen before", next.Generation)
 		}
 		s = next
+		if ref != nil && s.Generation == ref.Number {
+			return r.verifyCheckpoint(s, *ref)
+		}
 		return nil
 	})
 	return s, err
 }
 
-// start returns the newest verified state that the head can be replayed from:
-// the one at hand, or the checkpoint that the head names.
-func (r *Repo) start(ctx context.Context, known *State, head uint64) (*State, error) {
+// verifyCheckpoint compares the checkpoint ref with s, the state that the log
+// adds up to at its generation.
+func (r *Repo) verifyCheckpoint(s *State, ref CheckpointRef) error {
+	data, err := EncodeState(s)
+	if err != nil {
+		return err
+	}
+	if object.HashBytes("checkpoint", data) != ref.Hash {
+		return fmt.Errorf("checkpoint of generation %d: %w: it is not what the log adds up to", ref.Number, object.ErrCorrupt)
+	}
+	r.verified = &ref
+	return nil
+}
+
+// start returns the state that the head is replayed from, and the head's
+// checkpoint if that has to be verified on the way.
+//
+// A machine that has seen the repository before goes on from what it has
+// verified, so nobody can slip a state under it. One that has not takes the
+// newest checkpoint as it is: replaying the whole log would be the only other
+// way, and is what check does.
+func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *CheckpointRef, err error) {
 	data, err := r.getGeneration(ctx, head)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	g, err := DecodeGeneration(data)
 	if err != nil {
-		return nil, fmt.Errorf("generation %d: %w", head, err)
+		return nil, nil, fmt.Errorf("generation %d: %w", head, err)
 	}
-	ref := g.Checkpoint
-	if ref == nil || ref.Number <= known.Generation {
-		return known, nil
+	ref = g.Checkpoint
+	if ref == nil || ref.Number <= r.state.Generation {
+		return r.state, nil, nil
 	}
-	return r.loadCheckpoint(ctx, *ref)
+	known := r.trusted.Checkpoint
+	switch {
+	case !r.trusted.known(), known != nil && *known == *ref:
+		from, err = r.loadCheckpoint(ctx, *ref)
+		return from, nil, err
+	case known == nil || known.Number <= r.state.Generation:
+		return r.state, ref, nil
+	}
+	from, err = r.checkpointAt(ctx, *known)
+	if errors.Is(err, store.ErrNotFound) {
+		from, err = r.loadCheckpoint(ctx, *ref) // cleaned away: too long ago
+		return from, nil, err
+	}
+	return from, ref, err
 }
 
-// loadCheckpoint fetches and verifies the checkpoint that ref names, and that
+// loadCheckpoint takes the checkpoint that ref names as the state it says, if
 // it extends what this machine has seen.
 func (r *Repo) loadCheckpoint(ctx context.Context, ref CheckpointRef) (*State, error) {
 	s, err := r.checkpointAt(ctx, ref)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint of generation %d: %w", ref.Number, err)
+		return nil, err
 	}
 	if t := r.trusted; t.known() && t.Generation <= ref.Number {
 		if err := r.follows(ctx, t.Generation, t.Hash, ref.Number, s.Hash); err != nil {
 			return nil, err
 		}
 	}
+	r.verified = &ref
 	return s, nil
 }
 
+// checkpointAt reads the checkpoint that ref names.
 func (r *Repo) checkpointAt(ctx context.Context, ref CheckpointRef) (*State, error) {
+	s, err := r.readCheckpoint(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of generation %d: %w", ref.Number, err)
+	}
+	return s, nil
+}
+
+func (r *Repo) readCheckpoint(ctx context.Context, ref CheckpointRef) (*State, error) {
 	data, err := r.store.Get(ctx, ref.Name.Key(), checkpointMax)
 	if err != nil {
 		return nil, err

@@ -134,3 +134,34 @@ func may(t OpType, role RoleID) bool {
 	}
 	return false
 }
+
+// Decode returns the body of o, a pointer to one of the records of this file,
+// and the statement that it stands in, nil if it is no statement. It verifies
+// nothing: a void op decodes too. The error wraps [object.ErrVersion] for an op
+// that this version does not know.
+func (o Op) Decode() (st *Statement, body any, err error) {
+	if !o.known() {
+		return nil, nil, fmt.Errorf("%s, version %d: %w", o.Type, o.Version, object.ErrVersion)
+	}
+	raw := o.Body
+	if isStatement(o.Type) {
+		st = new(Statement)
+		if err := object.DecodeCBOR(raw, st); err != nil {
+			return nil, nil, err
+		}
+		raw = st.Body
+	}
+	switch o.Type {
+	case OpAddRun:
+		body = new(AddRun)
+	case OpAddSnapshot:
+		body = new(AddSnapshot)
+	case OpSessionEnd:
+		body = new(SessionEnd)
+	case OpRole:
+		body = new(RoleChange)
+	case OpCheckpoint:
+		body = new(CheckpointRef)
+	}
+	return st, body, object.DecodeCBOR(raw, body)
+}

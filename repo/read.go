@@ -146,3 +146,22 @@ func (r *Repo) Header(ctx context.Context, seg *index.Segment) (*pack.Header, pa
 	}
 	return e.header, e.source, nil
 }
+
+// Generation reads generation n as it is stored, for whoever wants to look at
+// it. Only its form is checked.
+func (r *Repo) Generation(ctx context.Context, n uint64) (*Generation, error) {
+	data, err := r.getGeneration(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	g, err := DecodeGeneration(data)
+	if err != nil {
+		return nil, fmt.Errorf("generation %d: %w", n, err)
+	}
+	return g, nil
+}
+
+// RawConfig reads the bytes of bluesky.json.
+func (r *Repo) RawConfig(ctx context.Context) ([]byte, error) {
+	return r.store.Get(ctx, ConfigKey, configMax)
+}

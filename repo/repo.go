@@ -69,8 +69,11 @@ type Repo struct {
 
 	mu    sync.Mutex
 	state *State // newest verified
-	runs  map[index.RunName]*index.Run
-	view  view // the last that was asked for
+	// verified is the newest checkpoint that this machine has compared with the
+	// log, or has taken as it was when it knew nothing else.
+	verified *CheckpointRef
+	runs     map[index.RunName]*index.Run
+	view     view // the last that was asked for
 
 	problems []error
 }
@@ -122,6 +125,7 @@ func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) 
 		if err := r.Pin(r.trusted.Identity); err != nil {
 			return nil, err
 		}
+		r.verified = r.trusted.Checkpoint
 	}
 	return r, nil
 }
@@ -188,7 +192,7 @@ func (r *Repo) Refresh(ctx context.Context) (*State, error) {
 	defer r.mu.Unlock()
 	s, err := r.refresh(ctx)
 	if errors.Is(err, ErrRollback) && r.options.AcceptRollback {
-		r.trusted = trust{}
+		r.trusted, r.verified = trust{}, nil
 		r.state = r.genesis
 		s, err = r.refresh(ctx)
 	}
@@ -222,19 +226,19 @@ func (r *Repo) refresh(ctx context.Context) (*State, error) {
 	if head == r.state.Generation {
 		return r.state, nil
 	}
-	from, err := r.start(ctx, r.state, head)
+	from, ref, err := r.start(ctx, head)
 	if err != nil {
 		return nil, err
 	}
-	return r.replay(ctx, from, head)
+	return r.replay(ctx, from, head, ref)
 }
 
 // remember records s in the trust file. It needs r.mu.
 func (r *Repo) remember(s *State) {
-	if s.Hash == r.trusted.Hash {
+	if s.Hash == r.trusted.Hash && sameCheckpoint(r.verified, r.trusted.Checkpoint) {
 		return
 	}
-	r.trusted = trust{r.Identity(), s.Generation, s.Hash}
+	r.trusted = trust{r.Identity(), s.Generation, s.Hash, r.verified}
 	if r.options.StateDir == "" {
 		return
 	}

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -132,14 +133,14 @@ func (s *Session) Add(o object.Sealed, row object.Session) error {
 		l = s.meta
 	}
 	full, err := l.add(o, row)
-	if err != nil {
-		return err
+	if full != nil {
+		// Also after an error: its ticket is waited for.
+		err = errors.Join(err, s.ship(l, full))
 	}
-	s.count(&o)
-	if full == nil {
-		return nil
+	if err == nil {
+		s.count(&o)
 	}
-	return s.ship(l, full)
+	return err
 }
 
 func (s *Session) count(o *object.Sealed) {

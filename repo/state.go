@@ -74,9 +74,9 @@ func (s *State) ReadOnly() bool { return len(s.Unknown) > 0 }
 
 // Snapshot returns the live snapshot of the given id.
 func (s *State) Snapshot(id object.ID) (Snapshot, bool) {
-	for _, snap := range s.Snapshots {
-		if snap.ID == id {
-			return snap, true
+	for i := range s.Snapshots { // by index: copying each costs more than looking at it
+		if s.Snapshots[i].ID == id {
+			return s.Snapshots[i], true
 		}
 	}
 	return Snapshot{}, false
@@ -201,11 +201,12 @@ func (s *State) apply(g *Generation, data []byte) (void []Op, err error) {
 			void = append(void, op)
 		}
 	}
-	if !sameCheckpoint(g.Checkpoint, s.Checkpoint) && !s.ReadOnly() {
+	// An op that this reader does not know may have changed either.
+	if !s.ReadOnly() && !sameCheckpoint(g.Checkpoint, s.Checkpoint) {
 		return nil, fmt.Errorf("generation %d: %w: its checkpoint is not the newest", g.Number, object.ErrCorrupt)
 	}
-	if g.Floor < s.Floor {
-		return nil, fmt.Errorf("generation %d: %w: its floor is below the one before", g.Number, object.ErrCorrupt)
+	if !s.ReadOnly() && g.Floor != s.Floor {
+		return nil, fmt.Errorf("generation %d: %w: its floor is not that of the log", g.Number, object.ErrCorrupt)
 	}
 	s.Checkpoint, s.Floor = g.Checkpoint, g.Floor
 	return void, nil
@@ -314,7 +315,12 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 const summaryMax = 64 << 10
 
 func (s *State) hasRun(name index.RunName) bool {
-	return slices.ContainsFunc(s.Runs, func(r Run) bool { return r.Name == name })
+	for i := range s.Runs {
+		if s.Runs[i].Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func compareSessions(a, b object.SessionID) int { return slices.Compare(a[:], b[:]) }

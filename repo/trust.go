@@ -28,6 +28,7 @@ type trust struct {
 	Identity
 	Generation uint64
 	Hash       object.Hash
+	Checkpoint *CheckpointRef // newest one verified, nil if there is none
 }
 
 func (t trust) known() bool { return t.Hash != object.Hash{} }
@@ -41,6 +42,14 @@ type trustRecord struct {
 	Origin     string `json:"generation0"`
 	Generation uint64 `json:"generation"`
 	Hash       string `json:"hash"`
+
+	Checkpoint *trustCheckpoint `json:"checkpoint,omitempty"`
+}
+
+type trustCheckpoint struct {
+	Number uint64 `json:"number"`
+	Name   string `json:"name"`
+	Hash   string `json:"hash"`
 }
 
 const trustFormat = "bluesky trust"
@@ -68,6 +77,10 @@ func readTrust(dir string) (trust, error) {
 	err = errors.Join(
 		hexField(t.Repository[:], rec.Repository), hexField(t.Admin[:], rec.Admin),
 		hexField(t.Origin[:], rec.Origin), hexField(t.Hash[:], rec.Hash))
+	if c := rec.Checkpoint; c != nil {
+		t.Checkpoint = &CheckpointRef{Number: c.Number}
+		err = errors.Join(err, hexField(t.Checkpoint.Name[:], c.Name), hexField(t.Checkpoint.Hash[:], c.Hash))
+	}
 	if err != nil {
 		return trust{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -88,12 +101,16 @@ func writeTrust(dir string, t trust, force bool) error {
 	if old, err := readTrust(dir); err == nil && !force && old.Generation > t.Generation {
 		return nil
 	}
-	data, err := json.MarshalIndent(trustRecord{
+	rec := trustRecord{
 		Format: trustFormat, Version: 1,
 		Repository: t.Repository.String(), Admin: t.Admin.String(),
 		Origin: hex.EncodeToString(t.Origin[:]), Generation: t.Generation,
 		Hash: hex.EncodeToString(t.Hash[:]),
-	}, "", "  ")
+	}
+	if c := t.Checkpoint; c != nil {
+		rec.Checkpoint = &trustCheckpoint{c.Number, hex.EncodeToString(c.Name[:]), hex.EncodeToString(c.Hash[:])}
+	}
+	data, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
 		return err
 	}

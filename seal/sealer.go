@@ -30,8 +30,9 @@ type SealerOptions struct {
 }
 
 // A Sealer seals the objects of one session. It is not safe for concurrent
-// use: it keeps its buffers, up to three times the largest object sealed.
-// Each goroutine has its own, for the same session if need be.
+// use: each goroutine has its own, for the same session if need be. It keeps
+// its buffers, up to twice the largest object sealed, and a compressor of 3 to
+// 7 MiB, or 40 MiB at [CompressionMax].
 type Sealer struct {
 	keys    *Keys
 	rows    map[object.Class]*object.Session
@@ -137,9 +138,9 @@ func (s *Sealer) plain(dst, payload []byte) ([]byte, error) {
 	return finishPlain(append(dst, payload...), codecRaw, s.keys.padding), nil
 }
 
-// encoderFor returns the encoder for n bytes. A frame of one segment would have
-// a window beyond what readers accept above maxWindow; no object of the default
-// parameters is that long, so that encoder is not kept.
+// encoderFor returns the encoder for n bytes. The window of a frame of one
+// segment is its content, and above maxWindow readers refuse it; no object of
+// the default parameters is that long, so that encoder is not kept.
 func (s *Sealer) encoderFor(n int) (*zstd.Encoder, error) {
 	if n > maxWindow {
 		return newEncoder(s.options.Compression, false)

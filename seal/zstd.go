@@ -14,6 +14,11 @@ import (
 // frame of one segment has its content size for a window.
 const maxWindow = 8 << 20
 
+// encoderWindow is how far back, in bytes, an encoder looks for a match. It
+// keeps that much history, which must fit beside the payload in a core's cache
+// and into the memory of every sealer; most objects are shorter anyway.
+const encoderWindow = 2 << 20
+
 // Compression is how hard a [Sealer] compresses. Readers do not care.
 type Compression uint8
 
@@ -53,7 +58,7 @@ var encoderLevels = map[Compression]zstd.EncoderLevel{
 }
 
 // newEncoder returns an encoder that makes frames as docs/format.md wants them:
-// content size, no checksum (the tag covers it), window of at most 8 MiB.
+// content size, no checksum (the tag covers it), a window that readers accept.
 // One segment per frame makes the library write the content size of short
 // payloads too, which it leaves out otherwise.
 func newEncoder(level Compression, singleSegment bool) (*zstd.Encoder, error) {
@@ -63,7 +68,8 @@ func newEncoder(level Compression, singleSegment bool) (*zstd.Encoder, error) {
 	}
 	return zstd.NewWriter(nil,
 		zstd.WithEncoderLevel(l),
-		zstd.WithWindowSize(maxWindow),
+		zstd.WithWindowSize(encoderWindow),
+		zstd.WithLowerEncoderMem(true),
 		zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false),
 		zstd.WithSingleSegment(singleSegment))

@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"bluesky/object"
@@ -72,4 +74,119 @@ func BenchmarkLeafLibrary(b *testing.B) {
 
 func perInode(b *testing.B, n int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/inode")
+}
+
+// discard is a Sink that computes ids and keeps nothing.
+type discard struct{}
+
+func (discard) Put(_ context.Context, kind object.Kind, refs []object.ID, payload []byte) (object.ID, error) {
+	return idOf(kind, refs, payload), nil
+}
+
+const manyInodes = 100_000
+
+func BenchmarkMapBuild(b *testing.B) {
+	ctx, p := context.Background(), DefaultParams()
+	inodes := typicalInodes(1, manyInodes)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := buildMap(ctx, discard{}, p, inodes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perInode(b, manyInodes)
+}
+
+func BenchmarkMapUpdateOne(b *testing.B) {
+	ctx, m := context.Background(), newMemory()
+	old := mustBuild(b, m, DefaultParams(), typicalInodes(1, manyInodes))
+	changed := typicalInode(manyInodes / 2)
+	changed.Mode = 0o600
+	changes := []Change{{changed.Number, &changed}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Update(ctx, OpenMap(m, testHasher{}, DefaultParams(), old.Root()), discard{}, changesOf(changes)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMapDiffOne(b *testing.B) {
+	ctx, p, m := context.Background(), DefaultParams(), newMemory()
+	inodes := typicalInodes(1, manyInodes)
+	old := mustBuild(b, m, p, inodes)
+	inodes[manyInodes/2].Mode = 0o600
+	new := mustBuild(b, m, p, inodes)
+	for b.Loop() {
+		n := 0
+		for _, err := range Diff(ctx, old, new) {
+			if err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if n != 1 {
+			b.Fatalf("%d differences", n)
+		}
+	}
+}
+
+func BenchmarkMapAll(b *testing.B) {
+	ctx := context.Background()
+	m := mustBuild(b, newMemory(), DefaultParams(), typicalInodes(1, manyInodes))
+	for b.Loop() {
+		for _, err := range m.All(ctx) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	perInode(b, manyInodes)
+}
+
+func BenchmarkMapGet(b *testing.B) {
+	ctx := context.Background()
+	m := mustBuild(b, newMemory(), DefaultParams(), typicalInodes(1, manyInodes))
+	n := uint64(0)
+	for b.Loop() {
+		n = n%manyInodes + 1
+		if _, ok, err := m.Get(ctx, n); !ok || err != nil {
+			b.Fatal(ok, err)
+		}
+	}
+}
+
+func BenchmarkDirRead(b *testing.B) {
+	for _, n := range []int{4000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			ctx, p, m := context.Background(), DefaultParams(), newMemory()
+			id, err := BuildDir(ctx, m, testHasher{}, p, numberedEntries(n))
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				for _, err := range SortedEntries(ctx, m, testHasher{}, p, id) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/entry")
+		})
+	}
+}
+
+func BenchmarkDirBuild(b *testing.B) {
+	for _, n := range []int{4000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			ctx, p := context.Background(), DefaultParams()
+			entries := numberedEntries(n)
+			for b.Loop() {
+				if _, err := BuildDir(ctx, discard{}, testHasher{}, p, entries); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/entry")
+		})
+	}
 }

@@ -22,7 +22,10 @@ func Diff(ctx context.Context, old, new *Map) iter.Seq2[Delta, error] {
 			return
 		}
 		d := differ{ctx: ctx, yield: yield}
-		err := d.begin(old, new)
+		err := d.old.begin(ctx, old)
+		if err == nil {
+			err = d.new.begin(ctx, new)
+		}
 		for err == nil && (d.old.more() || d.new.more()) {
 			err = d.step()
 		}
@@ -48,15 +51,10 @@ type diffCursor struct {
 	nodes  []span
 }
 
-func (d *differ) begin(old, new *Map) error {
-	for c, m := range map[*diffCursor]*Map{&d.old: old, &d.new: new} {
-		s, _, err := m.open(d.ctx)
-		if err != nil {
-			return err
-		}
-		*c = diffCursor{m: m, nodes: []span{s}}
-	}
-	return nil
+func (c *diffCursor) begin(ctx context.Context, m *Map) error {
+	s, _, err := m.open(ctx)
+	*c = diffCursor{m: m, nodes: []span{s}}
+	return err
 }
 
 func (c *diffCursor) more() bool { return len(c.inodes)+len(c.nodes) > 0 }

@@ -103,18 +103,18 @@ func (n *dirNode) encode() (refs []object.ID, payload []byte) {
 func decodeDir(refs []object.ID, payload []byte, p *Params) (*dirNode, error) {
 	table, err := newRefReader(refs)
 	if err != nil {
-		return nil, corruptf("dir: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	d := dirDecoder{reader: reader{b: payload}, refs: table, params: p, text: string(payload)}
 	d.fields(dirFields, d.field)
 	if err := d.end(); err != nil {
-		return nil, corruptf("dir: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if err := d.refs.end(); err != nil {
-		return nil, corruptf("dir: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if len(d.node.entries) == 0 && !d.node.split && len(payload) != 1 {
-		return nil, corruptf("dir: a level and no split")
+		return nil, corruptf("a level and no split")
 	}
 	return &d.node, nil
 }

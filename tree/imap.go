@@ -44,7 +44,7 @@ func (n *imapNode) encode() (refs []object.ID, payload []byte) {
 func decodeImap(refs []object.ID, payload []byte) (*imapNode, error) {
 	table, err := newRefReader(refs)
 	if err != nil {
-		return nil, corruptf("imap: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	r := reader{b: payload}
 	var node imapNode
@@ -57,13 +57,13 @@ func decodeImap(refs []object.ID, payload []byte) (*imapNode, error) {
 		}
 	})
 	if err := r.end(); err != nil {
-		return nil, corruptf("imap: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if err := table.end(); err != nil {
-		return nil, corruptf("imap: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if node.level == 0 || len(node.children) == 0 {
-		return nil, corruptf("imap: no level or no children")
+		return nil, corruptf("no level or no children")
 	}
 	return &node, nil
 }

@@ -20,18 +20,18 @@ const (
 func DecodeLeaf(refs []object.ID, payload []byte, p Params) ([]Inode, error) {
 	table, err := newRefReader(refs)
 	if err != nil {
-		return nil, corruptf("inodes: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	d := leafDecoder{reader: reader{b: payload}, refs: table, params: &p}
 	inodes := d.inodes()
 	if err := d.end(); err != nil {
-		return nil, corruptf("inodes: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if err := d.refs.end(); err != nil {
-		return nil, corruptf("inodes: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if len(inodes) > 1 && len(payload) > p.LeafBytes {
-		return nil, corruptf("inodes: %d bytes, more than %d", len(payload), p.LeafBytes)
+		return nil, corruptf("%d bytes, more than %d", len(payload), p.LeafBytes)
 	}
 	return inodes, nil
 }

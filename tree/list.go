@@ -62,7 +62,7 @@ func (n *listNode) encode() (refs []object.ID, payload []byte) {
 func decodeList(refs []object.ID, payload []byte, p *Params) (*listNode, error) {
 	table, err := newRefReader(refs)
 	if err != nil {
-		return nil, corruptf("list: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	r := reader{b: payload}
 	var node listNode
@@ -75,13 +75,13 @@ func decodeList(refs []object.ID, payload []byte, p *Params) (*listNode, error) 
 		}
 	})
 	if err := r.end(); err != nil {
-		return nil, corruptf("list: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if err := table.end(); err != nil {
-		return nil, corruptf("list: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	if err := node.check(p); err != nil {
-		return nil, corruptf("list: %w", err)
+		return nil, corruptf("%w", err)
 	}
 	return &node, nil
 }

@@ -152,8 +152,6 @@ func TestForgedListIsCorrupt(t *testing.T) {
 		return top
 	}
 	first := full(5, ends[0])
-	// A pair of lists below a good root. Their order is one that the cut of the
-	// upper level allows.
 	tests := []struct {
 		name  string
 		root  listNode

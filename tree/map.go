@@ -38,8 +38,7 @@ type mapNode struct {
 	children []imapChild
 }
 
-// first returns the number of the first inode below n, or of the first of the
-// last child.
+// first returns the number of the first inode below n.
 func (n *mapNode) first() uint64 {
 	if n.level == 0 {
 		return n.inodes[0].Number
@@ -47,6 +46,8 @@ func (n *mapNode) first() uint64 {
 	return n.children[0].first
 }
 
+// last returns the number of the last inode of a leaf, or of the first one
+// below the last child.
 func (n *mapNode) last() uint64 {
 	if n.level == 0 {
 		return n.inodes[len(n.inodes)-1].Number

@@ -88,22 +88,31 @@ func (m *memory) forgetCounts() {
 // A testHasher is a Hasher with a fixed key.
 type testHasher struct{}
 
-var testKey = []byte("a key for tests, of 32 bytes....")
+// hashers are keyed and used again: a new one takes 11 KB.
+var hashers = sync.Pool{New: func() any {
+	h, err := blake3.NewKeyed([]byte("a key for tests, of 32 bytes...."))
+	if err != nil {
+		panic(err)
+	}
+	return h
+}}
 
-func (testHasher) MapHash(level uint8, n uint64) uint32 {
-	h, _ := blake3.NewKeyed(testKey)
-	h.WriteString(object.Label("inode map"))
-	h.Write(binary.LittleEndian.AppendUint64([]byte{level}, n))
-	sum := object.HashSum(h)
+func (testHasher) hash(use string, x []byte) object.Hash {
+	h := hashers.Get().(*blake3.Hasher)
+	defer hashers.Put(h)
+	h.Reset()
+	h.WriteString(object.Label(use))
+	h.Write(x)
+	return object.HashSum(h)
+}
+
+func (t testHasher) MapHash(level uint8, n uint64) uint32 {
+	sum := t.hash("inode map", binary.LittleEndian.AppendUint64([]byte{level}, n))
 	return binary.LittleEndian.Uint32(sum[:])
 }
 
-func (testHasher) NameHash(name []byte) [32]byte {
-	h, _ := blake3.NewKeyed(testKey)
-	h.WriteString(object.Label("directory"))
-	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(name))))
-	h.Write(name)
-	return object.HashSum(h)
+func (t testHasher) NameHash(name []byte) [32]byte {
+	return t.hash("directory", append(binary.LittleEndian.AppendUint64(nil, uint64(len(name))), name...))
 }
 
 // testID returns an id that n decides.

@@ -15,7 +15,7 @@ var (
 	// ErrNotDurable marks a write that took effect but whose name could not be
 	// synced: it may be seen now and be gone after a power cut. Reading it back
 	// proves nothing. The folder takes no more writes from this [Bucket].
-	ErrNotDurable = errors.New("visible, but perhaps lost at a power cut")
+	ErrNotDurable = errors.New("not durable, a power cut may undo it")
 	// ErrNoExclusiveCreate marks a file system that cannot create a name only
 	// if it is free, and so cannot hold a repository.
 	ErrNoExclusiveCreate = errors.New("the file system supports neither hard links nor exclusive renames, so it cannot hold a repository; use another file system")

@@ -40,7 +40,7 @@ func (f *osFS) OpenDir(name string) (Dir, error) {
 		root.Close() // nothing was written through it
 		return nil, err
 	}
-	return &osDir{root, self}, nil
+	return &osDir{root: root, self: self}, nil
 }
 
 func (f *osFS) Mkdir(name string) error {
@@ -62,6 +62,7 @@ func (f *osFS) Close() error { return f.root.Close() }
 type osDir struct {
 	root *os.Root
 	self *os.File
+	list *os.File // what ReadDir reads; nil before the first call, and may be self
 }
 
 func (d *osDir) Create(name string) (File, error) {
@@ -90,8 +91,25 @@ func (d *osDir) Remove(name string) error             { return d.root.Remove(nam
 func (d *osDir) Sync() error                          { return d.self.Sync() }
 
 func (d *osDir) Lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }
-func (d *osDir) ReadDir(n int) ([]fs.DirEntry, error)   { return d.self.ReadDir(n) }
-func (d *osDir) Close() error                           { return also(d.self.Close(), d.root.Close()) }
+
+func (d *osDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if d.list == nil {
+		list, err := outsideRoot(d.self)
+		if err != nil {
+			return nil, err
+		}
+		d.list = list
+	}
+	return d.list.ReadDir(n)
+}
+
+func (d *osDir) Close() error {
+	var err error
+	if d.list != nil && d.list != d.self {
+		err = d.list.Close()
+	}
+	return also(err, d.self.Close(), d.root.Close())
+}
 
 // osFile is an open file whose Sync may leave out what reading it back does
 // not need.

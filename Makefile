@@ -1,0 +1,72 @@
+# make test   the tests, with the race detector
+# make lint   gofmt, go vet, staticcheck
+# make fuzz   every fuzz target for FUZZTIME
+# make bench  every benchmark
+# make soak   the long campaigns, TestSoak…, for SOAKTIME each
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := build
+.PHONY: build test deps lint fuzz bench soak
+
+GO ?= go
+PKG ?= ./...
+FUZZTIME ?= 30s
+SOAKTIME ?= 10m
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+build:
+	$(GO) build -o bin/bluesky .
+
+# The race detector needs a C compiler. Without one the tests still run, and
+# say what they did not look for.
+test: deps
+	@race=-race
+	if ! command -v "$$($(GO) env CC)" >/dev/null; then
+		race=
+		echo "make test: no C compiler, so the race detector is OFF" >&2
+	fi
+	CGO_ENABLED="$${race:+1}" $(GO) test $$race -timeout 8m $(PKG)
+
+# What tests use besides Go: a C compiler, and the tools that set and show
+# attributes, ACLs and capabilities.
+deps:
+	@missing=()
+	need() { command -v "$$1" >/dev/null || missing+=("$$2"); }
+	PATH="$$PATH:/usr/sbin:/sbin"
+	need "$$($(GO) env CC)" gcc
+	need setfattr attr
+	need setfacl acl
+	need setcap libcap2-bin
+	if [[ "$${missing[*]}" == *gcc* ]]; then missing+=(libc6-dev); fi
+	if (($${#missing[@]} == 0)); then exit 0; fi
+	if [[ $$EUID == 0 ]] && command -v apt-get >/dev/null; then
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get update -q >/dev/null && apt-get install -qy --no-install-recommends "$${missing[@]}" >/dev/null && exit 0
+	fi
+	echo "make test: missing: $${missing[*]}; tests that need them will fail" >&2
+
+lint:
+	@unformatted=$$(gofmt -l .)
+	if [[ -n $$unformatted ]]; then
+		echo "gofmt -w $$unformatted" >&2
+		exit 1
+	fi
+	$(GO) vet $(PKG)
+	$(GO) run $(STATICCHECK) $(PKG)
+
+fuzz:
+	@for package in $$($(GO) list $(PKG)); do
+		for target in $$($(GO) test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do
+			echo "== $$package $$target"
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"
+		done
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
+
+# Tests named TestSoak… skip unless BLUESKY_SOAK says how long each may run.
+soak:
+	BLUESKY_SOAK=$(SOAKTIME) $(GO) test -count 1 -timeout 0 -v -run '^TestSoak' $(PKG)

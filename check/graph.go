@@ -1,0 +1,160 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"bluesky/object"
+	"bluesky/pack"
+	"bluesky/repo"
+)
+
+// mayRefer are the kinds that objects of a kind may refer to.
+var mayRefer = map[object.Kind][]object.Kind{
+	object.KindBlock:    nil,
+	object.KindList:     {object.KindBlock, object.KindList},
+	object.KindDir:      {object.KindDir},
+	object.KindInodes:   {object.KindBlock, object.KindList, object.KindDir},
+	object.KindImap:     {object.KindInodes, object.KindImap},
+	object.KindSnapshot: {object.KindInodes, object.KindImap},
+}
+
+// A graph checks invariant I1: what a visible object refers to is visible, and
+// of a kind that it may refer to. Objects that are missing are gathered, so
+// that each is one problem however many refer to it.
+type graph struct {
+	c     *checker
+	roots map[object.ID]object.ID // of the live snapshots, by snapshot
+
+	mu      sync.Mutex
+	missing map[object.ID]object.ID // to one that refers to it
+	order   []object.ID             // of missing
+}
+
+func newGraph(c *checker) *graph {
+	g := &graph{c: c, missing: map[object.ID]object.ID{}, roots: map[object.ID]object.ID{}}
+	for _, snap := range c.state.Snapshots {
+		g.roots[snap.ID] = snap.Root
+	}
+	return g
+}
+
+// check checks the refs of all objects of a segment.
+func (g *graph) check(h *pack.Header) {
+	kinds := make([]object.Kind, len(h.External)) // 0 is missing
+	for i, id := range h.External {
+		if at := g.c.index.Lookup(id); len(at) > 0 {
+			kinds[i] = at[0].Row.Kind
+		}
+	}
+	for i := range h.Objects {
+		g.object(h, i, kinds)
+	}
+}
+
+func (g *graph) object(h *pack.Header, i int, external []object.Kind) {
+	o, refs := &h.Objects[i], h.Ordinals(i)
+	if least, most := refCount(o.Kind); len(refs) < least || most >= 0 && len(refs) > most {
+		g.c.book.add(Error, h.Name.Key(), fmt.Sprintf("object %s, a %s, has %d refs", o.ID.Short(), o.Kind, len(refs)))
+	}
+	if root, ok := g.roots[o.ID]; ok && len(refs) == 1 && h.RefID(refs[0]) != root {
+		g.c.book.add(Error, "snapshot "+o.ID.String(), "its object refers to another inode map than the log says")
+	}
+	for _, ref := range refs {
+		kind := object.Kind(0)
+		if n := uint32(len(h.Objects)); ref < n {
+			kind = h.Objects[ref].Kind
+		} else {
+			kind = external[ref-n]
+		}
+		switch {
+		case kind == 0:
+			g.miss(h.RefID(ref), o.ID)
+		case !allowed(o.Kind, kind):
+			g.c.book.add(Error, h.Name.Key(), fmt.Sprintf("object %s, a %s, refers to %s, a %s",
+				o.ID.Short(), o.Kind, h.RefID(ref).Short(), kind))
+		}
+	}
+}
+
+func (g *graph) miss(id, from object.ID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.missing[id]; !ok {
+		g.missing[id] = from
+		g.order = append(g.order, id)
+	}
+}
+
+// report records what is missing. Where a run is lost, that explains all of it.
+func (g *graph) report() {
+	if len(g.order) == 0 {
+		return
+	}
+	if g.c.lostRun {
+		g.c.book.damaged("idx/", g.order, fmt.Sprintf(
+			"%d objects that others refer to stand in no run that can be read; the first is %s", len(g.order), g.order[0]))
+		return
+	}
+	for _, id := range g.order {
+		g.c.book.damaged("object "+id.String(), []object.ID{id}, fmt.Sprintf(
+			"object %s refers to it, and no run has it", g.missing[id].Short()))
+	}
+}
+
+func allowed(from, to object.Kind) bool {
+	for _, kind := range mayRefer[from] {
+		if kind == to {
+			return true
+		}
+	}
+	return false
+}
+
+// refCount returns how many refs an object of a kind has, -1 for no upper bound.
+func refCount(kind object.Kind) (least, most int) {
+	switch kind {
+	case object.KindBlock:
+		return 0, 0
+	case object.KindSnapshot:
+		return 1, 1
+	case object.KindList, object.KindImap:
+		return 1, -1
+	}
+	return 0, -1
+}
+
+// checkSnapshots checks that the object and the root of each live snapshot are
+// visible, and of the kinds that belong there.
+func (c *checker) checkSnapshots(context.Context) error {
+	for i := range c.state.Snapshots {
+		c.checkRoot(&c.state.Snapshots[i])
+	}
+	return nil
+}
+
+func (c *checker) checkRoot(snap *repo.Snapshot) {
+	subject := "snapshot " + snap.ID.String()
+	for _, want := range []struct {
+		id    object.ID
+		what  string
+		kinds []object.Kind
+	}{
+		{snap.ID, "object", []object.Kind{object.KindSnapshot}},
+		{snap.Root, "inode map", mayRefer[object.KindSnapshot]},
+	} {
+		at := c.index.Lookup(want.id)
+		if len(at) == 0 {
+			c.book.damaged(subject, []object.ID{want.id}, fmt.Sprintf("its %s %s stands in no run", want.what, want.id.Short()))
+			return
+		}
+		ok := false
+		for _, kind := range want.kinds {
+			ok = ok || kind == at[0].Row.Kind
+		}
+		if !ok {
+			c.book.add(Error, subject, fmt.Sprintf("its %s %s is a %s", want.what, want.id.Short(), at[0].Row.Kind))
+		}
+	}
+}

@@ -1,0 +1,249 @@
+package check
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/pack"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// openRuns reads every registered run from the bucket, verifies it, and makes
+// the index of those that are right.
+func (c *checker) openRuns(ctx context.Context) error {
+	registered := c.state.Runs
+	c.progress.Phase("read the runs of the index", uint64(len(registered)))
+	opened := make([]*index.Run, len(registered))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	for i, run := range registered {
+		g.Go(func() error {
+			defer c.progress.Step(1)
+			var err error
+			if opened[i], err = c.repo.FetchRun(gctx, run); err == nil {
+				c.bytes.Add(run.Size)
+				return nil
+			}
+			c.book.suggestRepair()
+			return c.failed(gctx, run.Name.Key(), nil, err)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for i, run := range opened {
+		if run == nil {
+			c.lostRun = true
+			continue
+		}
+		c.runs = append(c.runs, openRun{registered[i], run})
+	}
+	return c.makeIndex()
+}
+
+func (c *checker) makeIndex() error {
+	runs, at := make([]*index.Run, len(c.runs)), make([]uint64, len(c.runs))
+	for i, run := range c.runs {
+		runs[i], at[i] = run.run, run.Generation
+	}
+	var err error
+	c.index, err = index.New(runs, at, func(name pack.Name) bool { _, ok := c.state.Condemned[name]; return ok })
+	if err != nil {
+		return err
+	}
+	c.counts.objects = uint64(c.index.Len())
+	c.collectSegments()
+	return nil
+}
+
+// collectSegments lists the segments of the runs and checks what the segment
+// tables say of registration.
+func (c *checker) collectSegments() {
+	seen := map[pack.Name]index.RunName{}
+	for i, run := range c.runs {
+		for ordinal, s := range run.run.Segments() {
+			if _, condemned := c.state.Condemned[s.Name]; condemned {
+				continue
+			}
+			if first, twice := seen[s.Name]; twice {
+				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s stands in run %s too", s.Name, first))
+				continue
+			}
+			seen[s.Name] = run.Name
+			switch {
+			case s.Session != run.Session:
+				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s is of session %s, the run of %s", s.Name, s.Session, run.Session))
+			case s.RegisteredAt != 0: // only a merged run has such, and there are none yet
+				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s claims to be of generation %d, the run is of %d", s.Name, s.RegisteredAt, run.Generation))
+			}
+			c.segments = append(c.segments, &segment{Segment: s, run: i, ordinal: uint32(ordinal)})
+		}
+	}
+}
+
+// checkSegments compares every segment with its run: that it is there, as long
+// as the run says, that its header is the one that was registered, and that
+// rows and header name the same objects. What the objects refer to must be
+// visible.
+func (c *checker) checkSegments(ctx context.Context) error {
+	c.findOrphans()
+	c.progress.Phase("compare segment headers with the index", uint64(len(c.segments)))
+	graph := newGraph(c)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	run, rows := -1, [][]uint32(nil)
+	for _, s := range c.segments {
+		if s.run != run {
+			run, rows = s.run, c.runs[s.run].rowsBySegment()
+		}
+		own := rows[s.ordinal]
+		g.Go(func() error {
+			defer c.progress.Step(1)
+			h, err := c.checkSegment(gctx, s, own)
+			if h != nil {
+				graph.check(h)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	graph.report()
+	return nil
+}
+
+// rowsBySegment returns, for each segment of the run, the numbers of its rows
+// in the order of their offsets.
+func (r *openRun) rowsBySegment() [][]uint32 {
+	rows := make([][]uint32, r.run.SegmentCount())
+	counts := make([]uint32, len(rows))
+	for row := range r.run.Rows() {
+		counts[row.Segment]++
+	}
+	all := make([]uint32, 0, r.run.Len())
+	for i, n := range counts {
+		start := len(all)
+		all = all[:start+int(n)]
+		rows[i] = all[start:start:len(all)]
+	}
+	n := uint32(0)
+	for row := range r.run.Rows() {
+		rows[row.Segment] = append(rows[row.Segment], n)
+		n++
+	}
+	for _, list := range rows {
+		slices.SortFunc(list, func(a, b uint32) int {
+			return cmp.Compare(r.run.Row(int(a)).Offset, r.run.Row(int(b)).Offset)
+		})
+	}
+	return rows
+}
+
+// checkSegment returns the header of s, nil if it is not to be had.
+func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (*pack.Header, error) {
+	key := s.Name.Key()
+	listed, ok := c.listed.segments[s.Name]
+	size, err := c.sizeOf(ctx, key, listed, ok, s.Size)
+	if err != nil {
+		return nil, c.lose(ctx, s, rows, fmt.Errorf("%d objects stand in it: %w", len(rows), err))
+	}
+	if size != s.Size {
+		c.book.add(Error, key, fmt.Sprintf("it has %d bytes, the index says %d", size, s.Size))
+		c.book.breakSegment(s.Name)
+		if size < s.Size {
+			c.loseBeyond(s, rows, size)
+		}
+	}
+	h, err := pack.ReadHeader(ctx, c, s.Ref())
+	if err == nil && h.Repository != c.state.Repository {
+		err = fmt.Errorf("%w: it belongs to repository %s", object.ErrCorrupt, h.Repository)
+	}
+	if err == nil && h.Class != s.Class {
+		err = fmt.Errorf("%w: it is a %s segment, the index says %s", object.ErrCorrupt, h.Class, s.Class)
+	}
+	if err != nil {
+		return nil, c.lose(ctx, s, rows, fmt.Errorf("its %d objects are out of reach: %w", len(rows), err))
+	}
+	c.compareRows(s, h, rows)
+	return h, nil
+}
+
+// lose records that no object of a segment is to be had.
+func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, err error) error {
+	s.absent = true
+	c.book.breakSegment(s.Name)
+	ids := make([]object.ID, len(rows))
+	for i, n := range rows {
+		ids[i] = c.runs[s.run].run.Row(int(n)).ID
+	}
+	return c.failed(ctx, s.Name.Key(), c.withoutCopy(s, ids), err)
+}
+
+// loseBeyond records the objects of a segment that was cut short.
+func (c *checker) loseBeyond(s *segment, rows []uint32, size int64) {
+	var ids []object.ID
+	for _, n := range rows {
+		if row := c.runs[s.run].run.Row(int(n)); int64(row.Offset)+int64(row.Length) > size {
+			ids = append(ids, row.ID)
+		}
+	}
+	if ids = c.withoutCopy(s, ids); len(ids) > 0 {
+		c.book.damaged(s.Name.Key(), ids, fmt.Sprintf("it is cut short: %d objects are gone", len(ids)))
+	}
+}
+
+// A copyOf is one copy of an object.
+type copyOf struct {
+	segment pack.Name
+	id      object.ID
+}
+
+// withoutCopy notes that the copies of ids in s are bad, and returns those of
+// ids that have no other.
+func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
+	c.badMu.Lock()
+	defer c.badMu.Unlock()
+	var lost []object.ID
+	for _, id := range ids {
+		c.bad[copyOf{s.Name, id}] = struct{}{}
+		if !slices.ContainsFunc(c.index.Lookup(id), func(at index.Location) bool {
+			_, bad := c.bad[copyOf{at.Segment.Name, id}]
+			return !bad
+		}) {
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}
+
+func (b *book) isBroken(name pack.Name) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.broken[name]
+	return ok
+}
+
+// compareRows checks that the rows of a segment and its header name the same
+// objects in the same places.
+func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) {
+	key := c.runs[s.run].Name.Key()
+	if len(rows) != len(h.Objects) {
+		c.book.add(Error, key, fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
+		c.book.suggestRepair()
+		return
+	}
+	for i, n := range rows {
+		row, o := c.runs[s.run].run.Row(int(n)), &h.Objects[i]
+		if row.ID != o.ID || row.Sum != o.Sum || row.Offset != o.Offset || row.Length != o.Length || row.Kind != o.Kind {
+			c.book.damaged(key, c.withoutCopy(s, []object.ID{row.ID}), fmt.Sprintf(
+				"its row for object %s and the header of segment %s, object %d, disagree", row.ID.Short(), s.Name, i))
+			c.book.suggestRepair()
+		}
+	}
+}

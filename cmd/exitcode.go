@@ -1,0 +1,116 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"bluesky/keyring"
+	"bluesky/object"
+	"bluesky/repo"
+	"bluesky/snapshot"
+)
+
+// The exit codes, as restic has them. 2 is a crash of the Go runtime; 11, a
+// locked repository, cannot happen: there are no locks.
+const (
+	exitOK            = 0
+	exitFatal         = 1
+	exitIncomplete    = 3   // some source data could not be read
+	exitNoRepository  = 10  // there is no repository at the location
+	exitWrongPassword = 12  // no key slot opens with the password
+	exitInterrupted   = 130 // cancelled by a signal
+)
+
+// errIncomplete ends a backup that made a snapshot without some of its sources.
+var errIncomplete = errors.New("at least one source file could not be read")
+
+// An exitError is an error that brings its exit code, its hint or both. A code
+// of 0 leaves the choice to the rules.
+type exitError struct {
+	code int
+	hint string // the next step, without "hint:" and without a full stop
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// withHint adds the next step that whoever reads err could take.
+func withHint(err error, format string, args ...any) error {
+	return &exitError{hint: fmt.Sprintf(format, args...), err: err}
+}
+
+// An exitRule gives the exit code and the hint of an error of another package.
+type exitRule struct {
+	is   error
+	code int
+	hint string
+}
+
+// exitRules is the one place where errors become exit codes; the first rule
+// that applies counts.
+func exitRules() []exitRule {
+	return []exitRule{
+		{is: errIncomplete, code: exitIncomplete},
+		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "bluesky init makes one"},
+		{is: keyring.ErrWrongPassword, code: exitWrongPassword},
+		{is: repo.ErrRollback, code: exitFatal, hint: "if it was restored from a copy on purpose, give --accept-rollback once"},
+		{is: repo.ErrForeign, code: exitFatal, hint: "check the location of the repository; nothing was changed"},
+		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
+		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
+		{is: object.ErrCorrupt, code: exitFatal, hint: "run bluesky check"},
+		{is: syscall.ENOSPC, code: exitFatal, hint: "free some space and run it again; what was stored so far stays usable"},
+	}
+}
+
+// A failure is what is said about an error at the end, and the exit code.
+type failure struct {
+	code    int
+	message string
+	hint    string
+}
+
+// classify applies rules to err, which is not nil. What an exitError brings
+// comes before what the rules say.
+func classify(err error, rules []exitRule) failure {
+	f := failure{code: exitFatal, message: err.Error()}
+	for _, rule := range rules {
+		if errors.Is(err, rule.is) {
+			f.code, f.hint = rule.code, rule.hint
+			break
+		}
+	}
+	if own, ok := errors.AsType[*exitError](err); ok {
+		if own.code != 0 {
+			f.code = own.code
+		}
+		if own.hint != "" {
+			f.hint = own.hint
+		}
+	}
+	return f
+}
+
+// report prints f on stderr: text, or the JSON document that restic prints.
+func (e *env) report(f failure, asJSON bool) {
+	if asJSON {
+		e.writeJSON(e.stderr, exitErrorMessage{"exit_error", f.code, f.message, f.hint})
+		return
+	}
+	word := "Fatal"
+	if f.code == exitIncomplete {
+		word = "Warning"
+	}
+	fmt.Fprintf(e.stderr, "%s: %s\n", word, printable(f.message))
+	if f.hint != "" {
+		fmt.Fprintf(e.stderr, "hint: %s\n", printable(f.hint))
+	}
+}
+
+type exitErrorMessage struct {
+	MessageType string `json:"message_type"`
+	Code        int    `json:"code"`
+	Message     string `json:"message"`
+	Hint        string `json:"hint,omitempty"` // not restic's
+}

@@ -1,0 +1,170 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"bluesky/keyring"
+	"bluesky/repo"
+	"bluesky/seal"
+	"bluesky/snapshot"
+	"bluesky/store"
+	"bluesky/tree"
+)
+
+// An opened is a repository that a command works with.
+type opened struct {
+	env    *env
+	access access
+	store  *store.Store
+	repo   *repo.Repo
+	state  *repo.State  // newest when it was opened
+	keys   *seal.Keys   // nil without a password
+	reader *seal.Reader // likewise
+}
+
+// openKeyless opens the repository and reads its log, without a password.
+func (e *env) openKeyless(ctx context.Context) (*opened, error) {
+	o, err := e.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return o, o.finish(o.refresh(ctx))
+}
+
+// openKeyed opens the repository with its password.
+func (e *env) openKeyed(ctx context.Context) (*opened, error) {
+	o, err := e.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return o, o.finish(o.unlock(ctx))
+}
+
+// openEither opens the repository with its password if one is configured, else
+// without.
+func (e *env) openEither(ctx context.Context) (*opened, error) {
+	o, err := e.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.access.password.kind == passwordAsk {
+		return o, o.finish(o.refresh(ctx))
+	}
+	return o, o.finish(o.unlock(ctx))
+}
+
+// connect reads the identity of the repository.
+func (e *env) connect(ctx context.Context) (*opened, error) {
+	a, err := e.access()
+	if err != nil {
+		return nil, err
+	}
+	location, err := a.repository()
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(ctx, location)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", repo.ErrNoRepository, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{env: e, access: a, store: st}
+	o.repo, err = repo.Open(ctx, st, repo.Options{
+		StateDir: e.stateDir(), CacheDir: e.cacheDir(),
+		AcceptRollback: e.settings.AcceptRollback, Now: e.now,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", quote(st.Location()), err), st.Close())
+	}
+	return o, nil
+}
+
+// finish closes o if err is not nil.
+func (o *opened) finish(err error) error {
+	if err != nil {
+		return errors.Join(err, o.store.Close())
+	}
+	return nil
+}
+
+// unlock opens the keys and reads the log. A person gets three tries.
+func (o *opened) unlock(ctx context.Context) error {
+	for try := 1; ; try++ {
+		password, err := o.env.password(ctx, o.access.password)
+		if err != nil {
+			return err
+		}
+		o.keys, err = keyring.Open(ctx, o.repo, password)
+		clear(password)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, keyring.ErrWrongPassword) || try == 3 || !o.env.canRetry(o.access.password) {
+			return err
+		}
+		o.env.warn("wrong password, try again")
+	}
+	// Argon2id has used 64 MiB, which would else count as live until the heap
+	// has grown to twice that.
+	runtime.GC()
+	o.reader = seal.NewReader(o.repo, o.keys)
+	return o.refresh(ctx)
+}
+
+func (o *opened) refresh(ctx context.Context) (err error) {
+	o.state, err = o.repo.Refresh(ctx)
+	return err
+}
+
+// close ends the use of the repository and reports what went wrong on this
+// machine's side without having stopped anything.
+func (o *opened) close() {
+	for _, problem := range o.repo.Problems() {
+		o.env.warn("%v", problem)
+	}
+	if err := o.store.Close(); err != nil {
+		o.env.warn("closing the repository: %v", err)
+	}
+}
+
+// snapshots lists the live snapshots that the filter chooses, oldest first.
+// Those that cannot be read are reported as warnings.
+func (o *opened) snapshots(ctx context.Context, filter *snapshotFilter) ([]snapshot.Snapshot, error) {
+	list, err := snapshot.List(ctx, o.repo, o.keys, o.state)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if err != nil {
+		o.env.warn("%v", err)
+	}
+	var chosen []snapshot.Snapshot
+	for _, s := range list {
+		if filter.match(s.Record.Host, s.Record.Tags, s.Record.Paths) {
+			chosen = append(chosen, s)
+		}
+	}
+	return chosen, nil
+}
+
+// snapshot finds the one snapshot that name means, among those that the filter
+// chooses if it is "latest".
+func (o *opened) snapshot(ctx context.Context, name string, filter *snapshotFilter) (*snapshot.Snapshot, error) {
+	if name != "latest" {
+		filter = &snapshotFilter{}
+	}
+	list, err := o.snapshots(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	return snapshot.Find(list, name)
+}
+
+// inodes opens the inode map of a snapshot.
+func (o *opened) inodes(s *snapshot.Snapshot) *tree.Map {
+	return tree.OpenMap(o.reader, o.keys, tree.Params(o.repo.Config().Tree), s.Root)
+}

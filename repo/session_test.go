@@ -1,0 +1,360 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/pack"
+)
+
+func journals(t testing.TB, r *Repo) []string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(r.options.StateDir, "sessions", "*"+journalSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// register begins a session and registers something.
+func register(t testing.TB, r *Repo, seed uint64) *Session {
+	t.Helper()
+	s := begin(t, r)
+	put(t, s, seed, object.KindBlock)
+	if err := s.AddRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestAbandonedSession: the next run of the machine ends a session whose run is
+// gone, and not one whose run lives.
+func TestAbandonedSession(t *testing.T) {
+	_, f := newRepo(t)
+	state := t.TempDir()
+	client := func(dir string) *Repo { return open(t, f.open(t), Options{StateDir: dir}) }
+
+	live := register(t, client(state), 2)
+	crashed := register(t, client(state), 1)
+	if err := crashed.Close(); err != nil { // the lock goes with the process, the file stays
+		t.Fatal(err)
+	}
+	elsewhere := register(t, client(t.TempDir()), 3)
+	if got := journals(t, live.repo); len(got) != 2 {
+		t.Fatalf("journals %v", got)
+	}
+
+	after := backUp(t, client(state), 4)
+	open := after.Unfinished()
+	for session, want := range map[object.SessionID]bool{crashed.ID(): false, live.ID(): true, elsewhere.ID(): true} {
+		if slices.Contains(open, session) != want {
+			t.Errorf("session %s unfinished: %v", session, !want)
+		}
+	}
+	if got := journals(t, live.repo); len(got) != 1 || !strings.Contains(got[0], live.ID().String()) {
+		t.Errorf("journals %v, want that of %s alone", got, live.ID())
+	}
+	for i, s := range []*Session{live, elsewhere} {
+		if _, err := s.Commit(t.Context(), putTree(t, s, uint64(10+i))); err != nil {
+			t.Errorf("a live session was disturbed: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if s := audit(t, f.open(t)); len(s.Unfinished()) != 0 || len(s.Snapshots) != 3 {
+		t.Errorf("unfinished %v, %d snapshots", s.Unfinished(), len(s.Snapshots))
+	}
+	if got := journals(t, live.repo); len(got) != 0 {
+		t.Errorf("journals left: %v", got)
+	}
+}
+
+// TestAbandonedByAnother: a writer leaves alone what it may not end, and the
+// journal with it.
+func TestAbandonedByAnother(t *testing.T) {
+	r, f := newRepo(t)
+	_, err := r.commit(t.Context(), refresh(t, r), change{author: admin,
+		ops: ops(statement(t, admin, 1, 1, OpRole, &RoleChange{Key: pub(stranger), Role: RoleWriter}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := t.TempDir()
+	s, err := open(t, f.open(t), Options{StateDir: state}).Begin(t.Context(), stranger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, 1, object.KindBlock)
+	if err := errors.Join(s.AddRun(t.Context()), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	client := open(t, f.open(t), Options{StateDir: state})
+	if after := backUp(t, client, 2); len(after.Unfinished()) != 1 {
+		t.Errorf("unfinished %v", after.Unfinished())
+	}
+	if got := journals(t, client); len(got) != 1 {
+		t.Errorf("journals %v", got)
+	}
+}
+
+// TestUnusableStateFolder: no journal can be kept, and the backup goes on.
+func TestUnusableStateFolder(t *testing.T) {
+	_, f := newRepo(t)
+	state := t.TempDir()
+	r := open(t, f.open(t), Options{StateDir: state})
+	if err := os.MkdirAll(r.options.StateDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.options.StateDir, "sessions"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	backUp(t, r, 1)
+	if len(r.Problems()) == 0 {
+		t.Error("nobody learns that there is no journal")
+	}
+}
+
+// TestClaim: of many callers with one id exactly one seals it.
+func TestClaim(t *testing.T) {
+	r, _ := newRepo(t)
+	backUp(t, r, 1)
+	s := begin(t, r)
+	o, _ := sealed(s, 1, object.KindBlock)
+	if s.Claim(o.ID) {
+		t.Error("claimed what the repository has")
+	}
+	for i := range uint64(50) {
+		var won atomic.Int32
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if s.Claim(object.ID{1, byte(i)}) {
+					won.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if won.Load() != 1 {
+			t.Fatalf("%d callers claimed the same", won.Load())
+		}
+	}
+}
+
+// TestDurabilityOrder: when a file becomes visible in the bucket, all that it
+// refers to is there.
+func TestDurabilityOrder(t *testing.T) {
+	r, f := newRepo(t)
+	var mu sync.Mutex
+	known := map[object.ID]bool{}
+	f.put = func(key string, data []byte) fault {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case strings.HasPrefix(key, "seg/"):
+			h, err := decodeHeader(data)
+			if err != nil {
+				t.Error(err)
+				return refuse
+			}
+			if h.Class == object.ClassMeta {
+				for _, id := range h.External {
+					if !known[id] {
+						t.Errorf("metadata segment %s refers to %s, which is not durable", h.Name, id.Short())
+					}
+				}
+			}
+			for i := range h.Objects {
+				known[h.Objects[i].ID] = true
+			}
+		case strings.HasPrefix(key, "idx/"):
+			name, err := index.ParseKey(key)
+			if err != nil {
+				t.Error(err)
+			}
+			run, err := index.Decode(bytes.Clone(data), r.config.ID, name)
+			if err != nil {
+				t.Error(err)
+				return refuse
+			}
+			for row := range run.Rows() {
+				if !known[row.ID] {
+					t.Errorf("run %s has %s, which is not durable", name, row.ID.Short())
+				}
+			}
+		case strings.HasPrefix(key, "gen/"):
+			if len(f.names("idx/")) == 0 {
+				t.Error("the generation came before the run")
+			}
+		}
+		return none
+	}
+	s := begin(t, r)
+	var roots []object.ID
+	for i := range uint64(900) { // several segments of each class
+		roots = append(roots, put(t, s, i, object.KindInodes, put(t, s, i, object.KindBlock)))
+	}
+	root := put(t, s, 1, object.KindImap, roots...)
+	id := put(t, s, 1, object.KindSnapshot, root)
+	if _, err := s.Commit(t.Context(), AddSnapshot{ID: id, Root: root}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(f.names("seg/")); n < 6 {
+		t.Errorf("%d segments", n)
+	}
+}
+
+func decodeHeader(segment []byte) (*pack.Header, error) {
+	p, err := pack.DecodePrelude(segment, int64(len(segment)))
+	if err != nil {
+		return nil, err
+	}
+	return pack.DecodeHeader(segment[:p.HeadSize()], int64(len(segment)))
+}
+
+// TestFailedUpload: the error of an upload in the background reaches the
+// session, nothing is committed, and nothing is deleted.
+func TestFailedUpload(t *testing.T) {
+	r, f := newRepo(t)
+	var puts atomic.Int32
+	f.put = func(key string, _ []byte) fault {
+		if strings.HasPrefix(key, "seg/") && puts.Add(1) > 2 {
+			return refuse
+		}
+		return none
+	}
+	s := begin(t, r)
+	var err error
+	for i := uint64(0); i < 3000 && err == nil; i++ {
+		o, row := sealed(s, i, object.KindBlock)
+		if s.Claim(o.ID) {
+			err = s.Add(o, row)
+		}
+	}
+	if err == nil {
+		_, err = s.Commit(t.Context(), AddSnapshot{})
+	}
+	if !errors.Is(err, errFault) {
+		t.Errorf("got %v, want the fault", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(f.names("gen/")) != 1 || len(f.names("seg/")) != 2 {
+		t.Errorf("%d generations, %d segments", len(f.names("gen/")), len(f.names("seg/")))
+	}
+}
+
+// TestCanceledSession stops, and leaves no goroutine behind; see TestMain.
+func TestCanceledSession(t *testing.T) {
+	r, f := newRepo(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := r.Begin(ctx, writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(900) {
+		put(t, s, i, object.KindBlock)
+	}
+	cancel()
+	if _, err := s.Commit(ctx, putTree(t, s, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(f.names("gen/")) != 1 {
+		t.Error("committed")
+	}
+}
+
+// TestIndexIsThatOfTheHeaders: each run that sessions have made is, byte for
+// byte, what their segments' headers give.
+func TestIndexIsThatOfTheHeaders(t *testing.T) {
+	r, f := newRepo(t)
+	for k := range uint64(3) {
+		s := begin(t, r)
+		for i := range 400 * (k + 1) { // what stands there already is not added again
+			put(t, s, i, object.KindInodes, put(t, s, i, object.KindBlock))
+			if i == 400*k+100 {
+				if err := s.AddRun(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := s.Commit(t.Context(), putTree(t, s, 10000+k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := audit(t, f.open(t))
+	if len(state.Runs) < 5 {
+		t.Fatalf("%d runs", len(state.Runs))
+	}
+	st := f.open(t)
+	segments := 0
+	for _, run := range state.Runs {
+		data, err := st.Get(t.Context(), run.Name.Key(), int64(run.Size))
+		if err != nil {
+			t.Fatal(err)
+		}
+		opened, err := index.Decode(data, r.config.ID, run.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored []index.Stored
+		for _, s := range opened.Segments() {
+			e, err := st.Stat(t.Context(), s.Name.Key())
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored = append(stored, index.Stored{Name: s.Name, Size: e.Size, Session: run.Session})
+			segments++
+		}
+		slices.Reverse(stored) // whatever the order
+		b, failed, err := index.FromHeaders(t.Context(), st, r.config.ID, stored, 2)
+		if err != nil || len(failed) > 0 {
+			t.Fatal(err, failed)
+		}
+		again, hash, err := b.Encode(r.config.ID, run.Name)
+		if err != nil || !bytes.Equal(again, data) || hash != run.Hash {
+			t.Errorf("run %s is not that of its segments: %v", run.Name, err)
+		}
+	}
+	if n := len(f.names("seg/")); segments != n {
+		t.Errorf("the runs have %d segments, the bucket %d", segments, n)
+	}
+}
+
+// TestSealed reads back what was added, from a cache, and says what is gone.
+func TestSealed(t *testing.T) {
+	r, f := newRepo(t)
+	backUp(t, r, 1)
+	client := open(t, f.open(t), Options{CacheDir: t.TempDir()})
+	refresh(t, client)
+	s := begin(t, client)
+	want, _ := sealed(s, 1, object.KindBlock)
+	got, _, err := client.Sealed(t.Context(), want.ID)
+	if err != nil || !bytes.Equal(got.Bytes, want.Bytes) {
+		t.Errorf("%v", err)
+	}
+	if _, _, err := client.Sealed(t.Context(), object.ID{1}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("an id of nothing: %v", err)
+	}
+	for _, name := range f.segments(t) {
+		f.remove(name.Key())
+	}
+	fresh := open(t, f.open(t), Options{})
+	refresh(t, fresh)
+	if _, _, err := fresh.Sealed(t.Context(), want.ID); err == nil {
+		t.Error("an object without its segment was read")
+	}
+}
