@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"bluesky/object"
 	"bluesky/tree"
 
 	"golang.org/x/sys/unix"
