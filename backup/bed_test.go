@@ -64,12 +64,14 @@ func newBedOf(t testing.TB, config []byte) *bed {
 	if config != nil {
 		b.bucket.objects[repo.ConfigKey] = config
 	}
+	b.bucket.deletes = true
 	_, err := keyring.Create(t.Context(), b.bucket.store(t), keyring.Options{
 		Password: []byte("secret"), Slot: cheapSlot, Now: time.Unix(1e9, 0), ConfigDir: b.state,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.bucket.deletes = false
 	b.open(t)
 	return b
 }

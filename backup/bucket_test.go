@@ -22,6 +22,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	objects map[string][]byte
+	deletes bool // allowed, as to an init that probes the bucket
 	ops     int
 	before  func(op int, kind, key string) error // refuses an operation
 	after   func(op int, kind, key string) error // does it, and loses the reply
@@ -181,7 +182,16 @@ func (m *memory) Copy(context.Context, string, string, *driver.CopyOptions) erro
 }
 
 func (m *memory) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
-	return errors.New("a backup deletes nothing: " + key)
+	return m.do(ctx, "delete", key, func() error {
+		if !m.deletes {
+			return errors.New("a backup deletes nothing: " + key)
+		}
+		if _, ok := m.objects[key]; !ok {
+			return errAbsent
+		}
+		delete(m.objects, key)
+		return nil
+	})
 }
 
 func (m *memory) SignedURL(context.Context, string, *driver.SignedURLOptions) (string, error) {

@@ -197,7 +197,13 @@ func (m *faulty) Copy(context.Context, string, string, *driver.CopyOptions) erro
 }
 
 func (m *faulty) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
-	return errors.New("an init deletes nothing: " + key)
+	return m.do(ctx, "delete", key, func() error {
+		if _, ok := m.objects[key]; !ok {
+			return errAbsent
+		}
+		delete(m.objects, key)
+		return nil
+	})
 }
 
 func (m *faulty) SignedURL(context.Context, string, *driver.SignedURLOptions) (string, error) {
