@@ -172,7 +172,7 @@ func opShapeOf(op repo.Op) opShape {
 		shape.Body = map[string]any{"name": b.Name.String(), "size": b.Size, "hash": hex.EncodeToString(b.Hash[:])}
 	case *repo.AddSnapshot:
 		shape.Body = map[string]any{
-			"id": b.ID.String(), "root": b.Root.String(), "time": b.Time.Time(), "series": b.Series.String(),
+			"id": b.ID.String(), "root": b.Root.String(), "time": jsonTime(b.Time), "series": b.Series.String(),
 			"pinned": b.Pinned, "summary_bytes": len(b.Summary),
 		}
 	case *repo.SessionEnd:

@@ -165,10 +165,10 @@ func nodeOf(full string, in *tree.Inode) lsNode {
 		node.Size = &in.Size
 	}
 	if !in.Waypoint() { // which has no times
-		node.ModTime, node.ChangeTime = in.MTime.Time(), in.CTime.Time()
+		node.ModTime, node.ChangeTime = jsonTime(in.MTime), jsonTime(in.CTime)
 	}
 	if in.ATime != nil {
-		at := in.ATime.Time()
+		at := jsonTime(*in.ATime)
 		node.AccessTime = &at
 	}
 	return node

@@ -10,6 +10,19 @@ import (
 
 // The JSON shapes of snapshots and summaries, which are restic's.
 
+// jsonTime converts t to what JSON can hold, years 0 to 9999, as restic does: a
+// file may have any time, and one that has is no reason to list nothing.
+func jsonTime(t object.Time) time.Time {
+	at := t.Time()
+	switch year := at.Year(); {
+	case year < 0:
+		return at.AddDate(-year, 0, 0)
+	case year > 9999:
+		return at.AddDate(9999-year, 0, 0)
+	}
+	return at
+}
+
 // summaryCounts are the counts of a backup.
 type summaryCounts struct {
 	BackupStart         time.Time `json:"backup_start"`
@@ -30,7 +43,7 @@ type summaryCounts struct {
 
 func countsOf(c *tree.Counts) summaryCounts {
 	return summaryCounts{
-		BackupStart: c.BackupStart.Time(), BackupEnd: c.BackupEnd.Time(),
+		BackupStart: jsonTime(c.BackupStart), BackupEnd: jsonTime(c.BackupEnd),
 		FilesNew: c.FilesNew, FilesChanged: c.FilesChanged, FilesUnmodified: c.FilesUnmodified,
 		DirsNew: c.DirsNew, DirsChanged: c.DirsChanged, DirsUnmodified: c.DirsUnmodified,
 		DataBlobs: c.DataBlobs, TreeBlobs: c.TreeBlobs,
@@ -69,7 +82,7 @@ type snapshotShape struct {
 
 func shapeOf(id, root object.ID, r *tree.Snapshot) snapshotShape {
 	return snapshotShape{
-		Time: r.Time.Time(), Parent: idOrEmpty(r.Parent), Tree: root.String(),
+		Time: jsonTime(r.Time), Parent: idOrEmpty(r.Parent), Tree: root.String(),
 		Paths: r.Paths, Hostname: r.Host, Username: r.User, UID: r.UID, GID: r.GID,
 		Excludes: r.Excludes, Tags: r.Tags, Description: r.Description, ProgramVersion: r.Program,
 		Summary: countsOf(&r.Counts), ID: id.String(), ShortID: id.Short(),

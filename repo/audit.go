@@ -89,6 +89,7 @@ type auditor struct {
 	state   *State      // after the generation before; nil while the chain is broken
 	last    object.Hash // of the bytes of the generation before, zero if it is missing
 	broken  uint64      // first generation that does not verify, 0 for none
+	listed  []uint64    // numbers that a listing showed, ascending
 	resume  *State      // of a checkpoint at or behind broken
 	late    []CheckpointRef
 }
@@ -113,11 +114,20 @@ func (a *auditor) begin(ctx context.Context) error {
 }
 
 func (a *auditor) findHead(ctx context.Context) error {
-	listed, err := a.r.newestListed(ctx)
-	if err != nil {
-		return fmt.Errorf("list generations: %w", err)
+	for entry, err := range a.r.store.List(ctx, generationPrefix) {
+		if err != nil {
+			return fmt.Errorf("list generations: %w", err)
+		}
+		if n, ok := ParseGenerationKey(entry.Key); ok {
+			a.listed = append(a.listed, n)
+		}
 	}
-	if a.Head, err = a.r.findHead(ctx, listed); err != nil {
+	newest := uint64(0)
+	if len(a.listed) > 0 {
+		newest = a.listed[len(a.listed)-1]
+	}
+	var err error
+	if a.Head, err = a.r.findHead(ctx, newest); err != nil {
 		return fmt.Errorf("find the newest generation: %w", err)
 	}
 	if a.Head < a.trusted.Generation {
@@ -151,8 +161,28 @@ func (a *auditor) each(ctx context.Context, from, last uint64, fn func(ctx conte
 				return err
 			}
 		}
+		if !slices.Contains(missing, nil) {
+			from = a.skip(from+n, last) - n
+		}
 	}
 	return nil
+}
+
+// skip returns the next generation up to last, from the given one on, of which
+// a file was listed or a checkpoint takes the place: somebody may have put a
+// file far behind the end of the log, and what lies between is one finding.
+func (a *auditor) skip(from, last uint64) uint64 {
+	next := last
+	if i, _ := slices.BinarySearch(a.listed, from); i < len(a.listed) {
+		next = min(next, a.listed[i])
+	}
+	if a.state == nil && a.resume != nil && a.resume.Generation >= from {
+		next = min(next, a.resume.Generation)
+	}
+	if next > from {
+		a.report(GenerationKey(from), fmt.Errorf("%w, and so are all up to generation %d", store.ErrNotFound, next-1))
+	}
+	return max(next, from)
 }
 
 // generation takes generation n into the state, or, behind one that is broken,
@@ -280,8 +310,8 @@ func (a *auditor) breakAt(ctx context.Context, n uint64) error {
 	}
 	a.resume = nil
 	ref, err := a.newestCheckpoint(ctx)
-	if err != nil || ref == nil || ref.Number < n {
-		return err
+	if err != nil || ref == nil || ref.Number < n || ref.Number >= a.Head {
+		return err // the head vouches for what it names only if it follows that
 	}
 	s, err := a.r.readCheckpoint(ctx, *ref)
 	switch {

@@ -1,10 +1,12 @@
 package repo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"bluesky/object"
 )
@@ -111,6 +113,31 @@ func TestAuditGoesOn(t *testing.T) {
 					t.Errorf("%d snapshots", len(a.State.Snapshots))
 				}
 			})
+		}
+	}
+}
+
+// TestAuditFarGeneration: a file that somebody put far behind the end of the
+// log costs a finding, and no time in proportion to its number.
+func TestAuditFarGeneration(t *testing.T) {
+	for _, far := range []uint64{100, 1 << 20, maxGeneration - 1, maxGeneration} {
+		r, f := newRepo(t)
+		backUp(t, r, 1)
+		backUp(t, r, 2)
+		f.set(GenerationKey(far), []byte("garbage"))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		found := 0
+		a, err := open(t, f.open(t), Options{}).Audit(ctx, func(Finding) { found++ })
+		cancel()
+		if err != nil {
+			t.Errorf("%d: %v after %d findings", far, err, found)
+			continue
+		}
+		if found == 0 || found > 30 {
+			t.Errorf("%d: %d findings", far, found)
+		}
+		if a.State.Generation != 2 || len(a.State.Snapshots) != 2 {
+			t.Errorf("%d: state of generation %d with %d snapshots", far, a.State.Generation, len(a.State.Snapshots))
 		}
 	}
 }

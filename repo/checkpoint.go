@@ -104,6 +104,7 @@ func DecodeState(data []byte) (*State, error) {
 		Unknown:   c.Unknown,
 		Condemned: make(map[pack.Name]uint64, len(c.Condemned)),
 		sessions:  make(map[object.SessionID]sessionState, len(c.Sessions)),
+		known:     newKnown(),
 	}
 	return s, s.restore(&c)
 }

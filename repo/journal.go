@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,7 +130,7 @@ func (j *journal) finish(after *State) error {
 		if state, ok := after.sessions[a.session]; ok && !state.ended {
 			return false
 		}
-		err = errors.Join(err, os.Remove(a.file.Path()), a.file.Unlock())
+		err = errors.Join(err, remove(a.file.Path()), a.file.Unlock())
 		return true
 	})
 	return err
@@ -143,9 +144,18 @@ func (j *journal) close(registered bool) error {
 	}
 	var err error
 	if !registered {
-		err = os.Remove(j.path)
+		err = remove(j.path)
 	}
 	return errors.Join(err, j.release())
+}
+
+// remove removes a journal. Another run may have been faster: it had opened the
+// file before, and got the lock when its holder had removed it.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (j *journal) release() error {

@@ -39,20 +39,21 @@ func (r *Repo) hasGeneration(ctx context.Context, n uint64) (bool, error) {
 // the rest. docs/format.md, "Finding the head".
 func (r *Repo) findHead(ctx context.Context, known uint64) (uint64, error) {
 	there, missing := known, uint64(0)
-	for step := uint64(1); ; step *= 2 {
-		if known+step > maxGeneration {
-			return 0, fmt.Errorf("%w: more than %d generations", object.ErrCorrupt, uint64(maxGeneration))
+	for step := uint64(1); missing == 0; step *= 2 {
+		ok := known+step <= maxGeneration // names beyond are foreign
+		if ok {
+			var err error
+			if ok, err = r.hasGeneration(ctx, known+step); err != nil {
+				return 0, err
+			}
 		}
-		ok, err := r.hasGeneration(ctx, known+step)
-		if err != nil {
-			return 0, err
-		}
-		if !ok {
+		if ok {
+			there = known + step
+		} else {
 			missing = known + step
-			break
 		}
-		there = known + step
 	}
+	missing = min(missing, max(there, maxGeneration)+1)
 	for there+1 < missing {
 		middle := there + (missing-there)/2
 		ok, err := r.hasGeneration(ctx, middle)
@@ -115,6 +116,9 @@ func (r *Repo) generations(ctx context.Context, from, last uint64, fn func(n uin
 func (r *Repo) replay(ctx context.Context, s *State, last uint64, ref *CheckpointRef) (*State, error) {
 	err := r.generations(ctx, s.Generation+1, last, func(_ uint64, data []byte) error {
 		next, err := s.next(data)
+		if errors.Is(err, errUnlinked) && r.trusted.known() {
+			return rollback("%w", err)
+		}
 		if err != nil {
 			return err
 		}
@@ -164,6 +168,11 @@ func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *Checkp
 	if ref == nil || ref.Number <= r.state.Generation {
 		return r.state, nil, nil
 	}
+	// Nobody has verified g yet. What makes its checkpoint one to begin at is
+	// that the replay from there ends with g, its author and its signature.
+	if ref.Number >= head {
+		return nil, nil, fmt.Errorf("generation %d: %w: its checkpoint is that of generation %d", head, object.ErrCorrupt, ref.Number)
+	}
 	known := r.trusted.Checkpoint
 	switch {
 	case !r.trusted.known(), known != nil && *known == *ref:
@@ -174,8 +183,9 @@ func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *Checkp
 	}
 	from, err = r.checkpointAt(ctx, *known)
 	if errors.Is(err, store.ErrNotFound) {
-		from, err = r.loadCheckpoint(ctx, *ref) // cleaned away: too long ago
-		return from, nil, err
+		// Whoever deleted it must not gain that ref is taken as it is. No
+		// generation goes away (no op moves the floor), so the log is there.
+		return r.state, ref, nil
 	}
 	return from, ref, err
 }
@@ -245,5 +255,5 @@ func (r *Repo) follows(ctx context.Context, n uint64, hash object.Hash, last uin
 
 // rollback wraps [ErrRollback] around what was seen.
 func rollback(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrRollback, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %w", ErrRollback, fmt.Errorf(format, args...))
 }

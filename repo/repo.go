@@ -62,13 +62,13 @@ type Repo struct {
 	config   Config
 	genesis  *State
 	options  Options
-	trusted  trust // as read at Open
-	pinned   bool  // the identity is confirmed by a key or the trust file
 	cache    *index.Cache
 	segments *segmentCache
 
-	mu    sync.Mutex
-	state *State // newest verified
+	mu      sync.Mutex
+	pinned  bool   // the identity is confirmed by a key or the trust file
+	trusted trust  // newest that was seen, by this run or an earlier one
+	state   *State // newest verified
 	// verified is the newest checkpoint that this machine has compared with the
 	// log, or has taken as it was when it knew nothing else.
 	verified *CheckpointRef
@@ -169,7 +169,11 @@ func (r *Repo) Identity() Identity {
 }
 
 // Verified reports whether a key or the trust file has confirmed the identity.
-func (r *Repo) Verified() bool { return r.pinned }
+func (r *Repo) Verified() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pinned
+}
 
 // Pin confirms the identity by what a key or a file of this machine says. The
 // error wraps [ErrForeign].
@@ -178,6 +182,8 @@ func (r *Repo) Pin(want Identity) error {
 		return fmt.Errorf("%w: it has id %s and admin key %s, not %s and %s", ErrForeign,
 			got.Repository, got.Admin, want.Repository, want.Admin)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.pinned = true
 	return nil
 }

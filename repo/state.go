@@ -28,6 +28,18 @@ type State struct {
 
 	roles    []roleEntry // in force, in log order
 	sessions map[object.SessionID]sessionState
+	known    known
+}
+
+// known are the names in Runs and Snapshots: to look through these for each op
+// would take time in the square of their number.
+type known struct {
+	runs      map[index.RunName]struct{}
+	snapshots map[object.ID]struct{}
+}
+
+func newKnown() known {
+	return known{map[index.RunName]struct{}{}, map[object.ID]struct{}{}}
 }
 
 // A Run is a registered run and the segments that it lists.
@@ -136,6 +148,7 @@ func (s *State) clone() *State {
 	c.roles = slices.Clone(s.roles)
 	c.Condemned = maps.Clone(s.Condemned)
 	c.sessions = maps.Clone(s.sessions)
+	c.known = known{maps.Clone(s.known.runs), maps.Clone(s.known.snapshots)}
 	return &c
 }
 
@@ -154,6 +167,7 @@ func genesis(c Config, config, data []byte) (*State, error) {
 		Admin:      g.Author,
 		Condemned:  map[pack.Name]uint64{},
 		sessions:   map[object.SessionID]sessionState{},
+		known:      newKnown(),
 	}
 	_, err = s.apply(g, data)
 	return s, err
@@ -164,6 +178,10 @@ func (s *State) next(data []byte) (*State, error) {
 	after, _, err := s.foldNext(data)
 	return after, err
 }
+
+// errUnlinked: a generation names other bytes as those of the one before. It is
+// signed, so this is the log of another history and no damage.
+var errUnlinked = fmt.Errorf("%w: it does not follow generation", object.ErrCorrupt)
 
 // foldNext is next and returns the ops that were void.
 func (s *State) foldNext(data []byte) (*State, []Op, error) {
@@ -176,7 +194,10 @@ func (s *State) foldNext(data []byte) (*State, []Op, error) {
 		return nil, nil, fmt.Errorf("generation %d: %w: it says that it is number %d", n, object.ErrCorrupt, g.Number)
 	}
 	if g.Previous != s.Hash {
-		return nil, nil, fmt.Errorf("generation %d: %w: it does not follow generation %d", n, object.ErrCorrupt, s.Generation)
+		if err := g.verify(s.Repository); err != nil {
+			return nil, nil, fmt.Errorf("generation %d: %w", n, err) // damaged, and no fork
+		}
+		return nil, nil, fmt.Errorf("generation %d: %w %d", n, errUnlinked, s.Generation)
 	}
 	c := s.clone()
 	void, err := c.apply(g, data)
@@ -284,18 +305,23 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 	switch op.Type {
 	case OpAddRun:
 		var body AddRun
-		if object.DecodeCBOR(st.Body, &body) != nil || s.hasRun(body.Name) {
+		if object.DecodeCBOR(st.Body, &body) != nil {
 			return false
 		}
+		if _, ok := s.known.runs[body.Name]; ok {
+			return false
+		}
+		s.known.runs[body.Name] = struct{}{}
 		s.Runs = append(s.Runs, Run{body, generation, st.Session, st.Signer, op})
 	case OpAddSnapshot:
 		var body AddSnapshot
 		if object.DecodeCBOR(st.Body, &body) != nil || !body.Time.Valid() || len(body.Summary) > summaryMax {
 			return false
 		}
-		if _, ok := s.Snapshot(body.ID); ok {
+		if _, ok := s.known.snapshots[body.ID]; ok {
 			return false
 		}
+		s.known.snapshots[body.ID] = struct{}{}
 		s.Snapshots = append(s.Snapshots, Snapshot{body, generation, st.Session, st.Signer, op})
 	case OpRole:
 		var body RoleChange
@@ -313,14 +339,5 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 
 // summaryMax is the most bytes of a sealed summary.
 const summaryMax = 64 << 10
-
-func (s *State) hasRun(name index.RunName) bool {
-	for i := range s.Runs {
-		if s.Runs[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
 
 func compareSessions(a, b object.SessionID) int { return slices.Compare(a[:], b[:]) }
