@@ -55,12 +55,6 @@ func (m *memory) setFaults(before, after func(op int, kind, key string) error) {
 	m.ops, m.before, m.after = 0, before, after
 }
 
-func (m *memory) operations() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ops
-}
-
 // do does one operation, in one step.
 func (m *memory) do(ctx context.Context, kind, key string, fn func() error) error {
 	m.mu.Lock()
