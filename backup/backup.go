@@ -78,7 +78,7 @@ type Result struct {
 // The snapshot is durable when Run returns without error; sources that could
 // not be read are counted in Result.Errors and left out of it. When an object
 // that the backup relied on is removed while it runs, it starts again once,
-// without what it relied on.
+// without a parent.
 func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, progress Progress) (Result, error) {
 	if options.Now == nil {
 		options.Now = time.Now

@@ -64,12 +64,14 @@ func newBedOf(t testing.TB, config []byte) *bed {
 	if config != nil {
 		b.bucket.objects[repo.ConfigKey] = config
 	}
+	b.bucket.deletes = true
 	_, err := keyring.Create(t.Context(), b.bucket.store(t), keyring.Options{
 		Password: []byte("secret"), Slot: cheapSlot, Now: time.Unix(1e9, 0), ConfigDir: b.state,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.bucket.deletes = false
 	b.open(t)
 	return b
 }
@@ -260,4 +262,13 @@ type tester interface {
 	Errorf(format string, args ...any)
 	Fatal(args ...any)
 	Fatalf(format string, args ...any)
+}
+
+// scaled returns a number of cases: with the race detector, which makes all of
+// them slow, a quarter of n.
+func scaled(n int) int {
+	if raceEnabled {
+		return n / 4
+	}
+	return n
 }

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"bluesky/repo"
 	"bluesky/store"
 
 	"gocloud.dev/blob"
@@ -23,6 +22,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	objects map[string][]byte
+	deletes bool // allowed, as to an init that probes the bucket
 	ops     int
 	before  func(op int, kind, key string) error // refuses an operation
 	after   func(op int, kind, key string) error // does it, and loses the reply
@@ -53,12 +53,6 @@ func (m *memory) setFaults(before, after func(op int, kind, key string) error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ops, m.before, m.after = 0, before, after
-}
-
-func (m *memory) operations() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ops
 }
 
 // do does one operation, in one step.
@@ -182,13 +176,16 @@ func (m *memory) Copy(context.Context, string, string, *driver.CopyOptions) erro
 }
 
 func (m *memory) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, complete := m.objects[repo.GenerationKey(0)]; complete {
-		return errors.New("a backup deletes nothing: " + key)
-	}
-	delete(m.objects, key) // what init has probed the bucket with
-	return nil
+	return m.do(ctx, "delete", key, func() error {
+		if !m.deletes {
+			return errors.New("a backup deletes nothing: " + key)
+		}
+		if _, ok := m.objects[key]; !ok {
+			return errAbsent
+		}
+		delete(m.objects, key)
+		return nil
+	})
 }
 
 func (m *memory) SignedURL(context.Context, string, *driver.SignedURLOptions) (string, error) {

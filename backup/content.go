@@ -46,7 +46,6 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	case err != nil:
 		return 0, &sourceReadError{err}
 	case n == 0: // the file has shrunk
-		r.size = r.offset
 		return 0, io.EOF
 	}
 	r.offset += int64(n)

@@ -3,6 +3,7 @@ package backup
 import (
 	"flag"
 	"os"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,7 +12,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if !isSet("rapid.checks") {
-		flag.Set("rapid.checks", "25") // each makes some twenty backups
+		flag.Set("rapid.checks", strconv.Itoa(scaled(40))) // each makes some twenty backups
 	}
 	if !isSet("rapid.nofailfile") {
 		flag.Set("rapid.nofailfile", "true")

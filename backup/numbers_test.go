@@ -248,10 +248,10 @@ func TestNumbersFollowPaths(t *testing.T) {
 func TestNumbersAreDeterministic(t *testing.T) {
 	b := newBed(t)
 	root := filepath.Join(t.TempDir(), "root")
-	generate(t, root, 300)
+	generate(t, root, scaled(300))
 	var want map[string]uint64
 	var roots []object.ID
-	for i := range 12 {
+	for i := range scaled(12) {
 		old := runtime.GOMAXPROCS([]int{1, 2, 8}[i%3])
 		options := paths(root)
 		options.Host = fmt.Sprint("host", i)

@@ -283,7 +283,7 @@ func TestAccessTimes(t *testing.T) {
 func TestWhatABackupAdds(t *testing.T) {
 	b := newDefaultBed(t)
 	root := filepath.Join(t.TempDir(), "root")
-	generate(t, root, 5000)
+	generate(t, root, scaled(5000))
 	first := b.snapshot(t, b.run(t, paths(root)).Snapshot)
 	added := func(who *bed, options Options, limit int) *snapshot.Snapshot {
 		t.Helper()

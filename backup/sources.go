@@ -128,7 +128,7 @@ func planSources(paths []string) *sourcePlan {
 func checkPaths(paths []string) error {
 	for _, p := range paths {
 		if !filepath.IsAbs(p) || filepath.Clean(p) != p {
-			return fmt.Errorf("%q is not an absolute path without . and ..", p)
+			return fmt.Errorf("%q is not an absolute path in its shortest form", p)
 		}
 	}
 	return nil

@@ -222,13 +222,6 @@ func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 	return lost
 }
 
-func (b *book) isBroken(name pack.Name) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, ok := b.broken[name]
-	return ok
-}
-
 // compareRows checks that the rows of a segment and its header name the same
 // objects in the same places.
 func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) {

@@ -115,6 +115,9 @@ func noRepositoryGiven(dirs userDirs) error {
 	if file := dirs.configFile(); file != "" {
 		hint += `, or with the line repository = "…" in ` + quote(file)
 	}
+	if dirs.defaultRepository() != "" {
+		hint += "; for a first try, bluesky quickstart DIR makes one"
+	}
 	return withHint(errors.New("no repository is given"), "%s", hint)
 }
 

@@ -98,6 +98,10 @@ func TestNoRepositoryHint(t *testing.T) {
 	if got, want := classify(err, nil).hint, `give one with -r or BLUESKY_REPOSITORY, or with the line repository = "…" in /c/config.toml`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	_, err = resolveAccess(settings{}, userDirs{data: "/d"}, never)
+	if got, want := classify(err, nil).hint, "give one with -r or BLUESKY_REPOSITORY; for a first try, bluesky quickstart DIR makes one"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	_, err = resolveAccess(settings{}, userDirs{}, func(string) bool { return true })
 	if got, want := classify(err, nil).hint, "give one with -r or BLUESKY_REPOSITORY"; got != want {
 		t.Errorf("without HOME: got %s, want %s", got, want)

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"bluesky/backup"
 	"bluesky/filter"
 	"bluesky/snapshot"
+	"bluesky/tree"
 )
 
 // backupFlags are the flags of backup.
@@ -52,11 +52,11 @@ read are reported and left out; the exit code is then 3.`,
 	flags.BoolVarP(&f.force, "force", "f", false, "read all files again, whatever the parent snapshot says")
 	flags.BoolVarP(&f.options.OneFileSystem, "one-file-system", "x", false, "stay on the file systems of the given files and directories")
 	flags.BoolVarP(&f.options.DryRun, "dry-run", "n", false, "read everything, store nothing, and say what would be done")
-	flags.Var(&f.tags, "tag", "give the snapshot these `tag[,tag,...]`s; may be given more than once")
+	flags.Var(&f.tags, "tag", "give the snapshot the tags of this `tag[,tag,...]`; may be given more than once")
 	flags.StringVarP(&f.options.Host, "host", "H", e.getenv("BLUESKY_HOST"), "set the `host` of the snapshot (default: $BLUESKY_HOST, then the name of this machine)")
 	flags.StringVar(&f.time, "time", "", "set the `time` of the snapshot, such as \"2026-11-08 09:30:00\" (default: now)")
 	flags.StringVar(&f.options.Description, "description", "", "add a `text` to the snapshot")
-	flags.StringVar(&f.options.Series, "series", "", "make the snapshot part of the series `name` (default: one for each host and paths)")
+	flags.StringVar(&f.options.Series, "series", "", "make the snapshot part of the series of this `name` (default: one for each host and paths)")
 	flags.BoolVar(&f.options.WithATime, "with-atime", false, "record the access time of files")
 	flags.BoolVar(&f.options.IgnoreCTime, "ignore-ctime", false, "a changed ctime alone is no change of a file")
 	flags.BoolVar(&f.options.IgnoreInode, "ignore-inode", false, "a changed inode number alone is no change of a file")
@@ -75,13 +75,20 @@ func (e *env) backup(ctx context.Context, f *backupFlags, args []string) error {
 		return err
 	}
 	defer o.close()
+	return o.backup(ctx, f)
+}
+
+// backup makes a backup with the options of f, which are complete.
+func (o *opened) backup(ctx context.Context, f *backupFlags) (err error) {
+	e := o.env
 	if f.options.Parent, err = f.findParent(ctx, o); err != nil {
 		return err
 	}
-	p := newBackupProgress(e)
-	if f.options.Parent != nil && !e.json() {
+	o.warnOfItself(&f.options)
+	if f.options.Parent != nil {
 		e.message("using parent snapshot %s", f.options.Parent.ID.Short())
 	}
+	p := newBackupProgress(e)
 	result, err := backup.Run(ctx, o.repo, o.keys, f.options, p)
 	p.finish()
 	if err != nil {
@@ -99,20 +106,10 @@ func (e *env) backup(ctx context.Context, f *backupFlags, args []string) error {
 // complete fills in f.options from the flags and the world.
 func (f *backupFlags) complete(e *env, args []string) error {
 	o := &f.options
-	for _, arg := range args {
-		path, err := filepath.Abs(arg)
-		if err != nil {
-			return err
-		}
-		if err := unix.Access(path, unix.F_OK); errors.Is(err, unix.ENOENT) && len(args) == 1 {
-			if _, err := os.Lstat(path); err != nil {
-				return fmt.Errorf("%s does not exist", quote(arg))
-			}
-		}
-		o.Paths = append(o.Paths, path)
+	var err error
+	if o.Paths, err = sources(args); err != nil {
+		return err
 	}
-	slices.Sort(o.Paths)
-	o.Paths = slices.Compact(o.Paths)
 	for _, list := range f.tags {
 		o.Tags = append(o.Tags, slices.DeleteFunc(list, func(tag string) bool { return tag == "" })...)
 	}
@@ -137,11 +134,55 @@ func (f *backupFlags) complete(e *env, args []string) error {
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(o.Paths, func(path string) bool { return !set.Match(path) }) {
+		return errors.New("all that was asked for is excluded")
+	}
 	o.Excludes, o.Select = f.excludes.patterns, selectBy(set)
 	o.User, o.UID, o.GID = userName(), uint32(os.Getuid()), uint32(os.Getgid())
 	o.Program = "bluesky " + version
 	o.Now = e.now
 	return nil
+}
+
+// warnOfItself warns of a backup that holds its own repository, which grows by
+// its own size each time.
+func (o *opened) warnOfItself(b *backup.Options) {
+	location := o.store.Location()
+	inside := func(source string) bool { return location == source || below(location, source) }
+	if !slices.ContainsFunc(b.Paths, inside) {
+		return
+	}
+	if b.Select == nil || b.Select(location, &backup.Info{Type: tree.TypeDir}) {
+		o.env.warn("the repository is among what is backed up; --exclude %s leaves it out", shellWord(escapePattern(location)))
+	}
+}
+
+// sources returns the absolute paths of what is to be backed up, sorted. Those
+// that are missing are reported by the backup itself, unless all are.
+func sources(args []string) ([]string, error) {
+	var paths []string
+	missing := 0
+	for _, arg := range args {
+		if arg == "" { // a script's unset variable; Abs would take the working directory
+			return nil, errors.New("the name of what is to be backed up is empty")
+		}
+		path, err := filepath.Abs(arg)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			missing++
+		}
+		paths = append(paths, path)
+	}
+	switch {
+	case missing == len(args) && missing == 1:
+		return nil, fmt.Errorf("%s does not exist", quote(args[0]))
+	case missing == len(args):
+		return nil, fmt.Errorf("none of the %d files and directories exists", missing)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
 }
 
 // selectBy returns the Select of a backup that excludes what set matches.

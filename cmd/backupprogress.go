@@ -19,24 +19,11 @@ func newBackupProgress(e *env) backupProgress {
 
 func (p backupProgress) File(path string, _ uint64) { p.Begin(path) }
 func (p backupProgress) Bytes(n int)                { p.Advance(uint64(n)) }
-
-// FileDone takes the file off the list of those in work; Item counts it.
-func (p backupProgress) FileDone(path string) {
-	p.update(func(c *counts) { c.current = without(c.current, path) })
-}
-
-func without(list []string, item string) []string {
-	for i := range list {
-		if list[i] == item {
-			return append(list[:i], list[i+1:]...)
-		}
-	}
-	return list
-}
+func (p backupProgress) FileDone(path string)       { p.End(path) }
 
 func (p backupProgress) Item(path string, change backup.Change, dir bool, size uint64) {
 	if !dir {
-		p.update(func(c *counts) { c.itemsDone++ })
+		p.Done(1)
 	}
 	if p.env.settings.Verbose < 1 || change == backup.Unmodified && p.env.settings.Verbose < 2 {
 		return

@@ -58,7 +58,7 @@ func (e *env) printIndented(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.stdout.Write(append(data, '\n'))
+	_, err = e.stdout.Write(append(escapeJSON(data), '\n'))
 	return err
 }
 
@@ -104,6 +104,9 @@ func (e *env) catGeneration(ctx context.Context, name string) error {
 		if n, err = strconv.ParseUint(name, 10, 64); err != nil {
 			return fmt.Errorf("%s is no number of a generation, nor \"head\"", quote(name))
 		}
+	}
+	if n > o.state.Generation {
+		return fmt.Errorf("the log has no generation %d yet: the newest is %d", n, o.state.Generation)
 	}
 	g, err := o.repo.Generation(ctx, n)
 	if err != nil {

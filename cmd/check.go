@@ -36,7 +36,7 @@ password, decrypted with one. The last line says how far the check went.`,
 
 // check runs the command.
 func (e *env) check(ctx context.Context, options check.Options) error {
-	o, err := e.openEither(ctx)
+	o, err := e.openUnread(ctx)
 	if err != nil {
 		return err
 	}
@@ -44,14 +44,17 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 	p := &checkProgress{env: e}
 	report, err := check.Run(ctx, o.repo, o.keys, options, p)
 	p.end()
+	if err == nil && report.OK() {
+		err = o.refresh(ctx) // so that this machine remembers what it has seen
+	}
 	if printErr := e.printCheck(&report, err == nil); printErr != nil {
 		return printErr
 	}
 	switch {
 	case err != nil:
-		return err
+		return withHint(err, "the check did not come to its end: nothing is known to be right")
 	case !report.OK():
-		return errDamaged
+		return withHint(errDamaged, "what is not affected can still be restored; put damaged files back from another copy of the repository, if there is one")
 	}
 	return nil
 }
@@ -60,17 +63,49 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 type checkProgress struct {
 	env   *env
 	phase *progress // nil before the first
+	bytes bool      // its steps are bytes
 }
 
 var _ check.Progress = (*checkProgress)(nil)
 
-func (p *checkProgress) Phase(name string, steps uint64) {
-	p.end()
-	p.phase = p.env.progress(progressSpec{title: name, one: "step", many: "steps"})
-	p.phase.Expect(steps, 0)
+// checkUnit returns what the steps of a phase of a check are: one, and many.
+// Those of phases that are not listed are bytes.
+func checkUnit(phase string) (one, many string, listed bool) {
+	switch phase {
+	case "read the log":
+		return "generation", "generations", true
+	case "list the bucket":
+		return "file", "files", true
+	case "read the runs of the index":
+		return "run", "runs", true
+	case "compare segment headers with the index":
+		return "segment", "segments", true
+	case "check the trees of the snapshots", "find the files that are affected":
+		return "snapshot", "snapshots", true
+	}
+	return "", "", false
 }
 
-func (p *checkProgress) Step(n uint64)         { p.phase.update(func(c *counts) { c.itemsDone += n }) }
+func (p *checkProgress) Phase(name string, steps uint64) {
+	p.end()
+	one, many, listed := checkUnit(name)
+	p.bytes = !listed
+	p.phase = p.env.progress(progressSpec{title: name, one: one, many: many, countless: p.bytes || steps == 0})
+	if p.bytes {
+		p.phase.Expect(0, steps)
+	} else {
+		p.phase.Expect(steps, 0)
+	}
+}
+
+func (p *checkProgress) Step(n uint64) {
+	if p.bytes {
+		p.phase.Advance(n)
+	} else {
+		p.phase.Done(n)
+	}
+}
+
 func (p *checkProgress) Problem(check.Problem) {}
 
 func (p *checkProgress) end() {
@@ -95,8 +130,10 @@ func (e *env) printCheck(r *check.Report, finished bool) error {
 		return nil
 	}
 	if !e.settings.Quiet {
-		e.printf("%d generations, %d snapshots, %d runs, %d segments, %d objects; %s read\n",
-			r.Generations, r.Snapshots, r.Runs, r.Segments, r.Objects, formatBytes(r.BytesRead))
+		e.printf("%s, %s, %s, %s, %s; %s read\n",
+			plural(r.Generations, "generation", "generations"), plural(r.Snapshots, "snapshot", "snapshots"),
+			plural(r.Runs, "run", "runs"), plural(r.Segments, "segment", "segments"),
+			plural(r.Objects, "object", "objects"), formatBytes(r.BytesRead))
 		for _, unseen := range r.Unseen {
 			e.printf("not seen: %s\n", printable(unseen))
 		}
@@ -104,7 +141,7 @@ func (e *env) printCheck(r *check.Report, finished bool) error {
 	if r.OK() {
 		e.printf("OK, checked: %s\n", r.Level)
 	} else {
-		e.printf("%s found, checked: %s\n", plural(uint64(r.Errors), "error", "errors"), r.Level)
+		e.printf("%s found at the level: %s\n", plural(uint64(r.Errors), "error", "errors"), r.Level)
 	}
 	return nil
 }
@@ -130,7 +167,7 @@ func (e *env) printProblem(p *check.Problem) {
 		fmt.Fprintf(e.stderr, "    and %s\n", plural(uint64(p.MoreFiles), "more file", "more files"))
 	}
 	if len(p.Snapshots) > 0 {
-		fmt.Fprintf(e.stderr, "    in %s %s%s\n", "snapshots", shortIDs(p.Snapshots), more(p.MoreSnapshots))
+		fmt.Fprintf(e.stderr, "    in snapshots %s%s\n", shortIDs(p.Snapshots), more(p.MoreSnapshots))
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"bluesky/seal"
 )
 
 // A host is the world around a command line. processHost is the real one.
@@ -22,6 +24,9 @@ type host struct {
 	ask    askFunc
 	getenv func(string) string
 	now    func() time.Time
+	// slot is what a key slot costs to open, where init makes one; zero is
+	// the default. Only tests have another.
+	slot seal.SlotParams
 }
 
 func processHost() host {
@@ -60,7 +65,7 @@ type env struct {
 	rules    []exitRule
 	stopNote func() // ends the wait for an interrupt; nil if nothing waits
 
-	warnedCache, warnedState sync.Once
+	warnedCache, warnedState, notedDefault sync.Once
 }
 
 func newEnv(h host) *env {
@@ -82,13 +87,6 @@ func (e *env) json() bool { return e.settings.JSON }
 func (e *env) message(format string, args ...any) {
 	if !e.settings.Quiet && !e.json() {
 		fmt.Fprintln(e.stderr, printable(fmt.Sprintf(format, args...)))
-	}
-}
-
-// verbose is message for what is only shown with at least level times -v.
-func (e *env) verbose(level int, format string, args ...any) {
-	if e.settings.Verbose >= level {
-		e.message(format, args...)
 	}
 }
 

@@ -3,12 +3,14 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"bluesky/keyring"
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/snapshot"
+	"bluesky/store"
 )
 
 // The exit codes, as restic has them. 2 is a crash of the Go runtime; 11, a
@@ -48,19 +50,27 @@ type exitRule struct {
 	hint string
 }
 
+const (
+	hintCheck = "run bluesky check: it says what is damaged"
+	hintSpace = "free some space and run it again; what is there already stays usable"
+)
+
 // exitRules is the one place where errors become exit codes; the first rule
-// that applies counts.
+// that applies counts: what is full comes first, since what could not be written
+// is often missed as well.
 func exitRules() []exitRule {
 	return []exitRule{
 		{is: errIncomplete, code: exitIncomplete},
+		{is: syscall.ENOSPC, code: exitFatal, hint: hintSpace},
+		{is: syscall.EDQUOT, code: exitFatal, hint: hintSpace},
 		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "bluesky init makes one"},
 		{is: keyring.ErrWrongPassword, code: exitWrongPassword},
 		{is: repo.ErrRollback, code: exitFatal, hint: "if it was restored from a copy on purpose, give --accept-rollback once"},
 		{is: repo.ErrForeign, code: exitFatal, hint: "check the location of the repository; nothing was changed"},
 		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
-		{is: object.ErrCorrupt, code: exitFatal, hint: "run bluesky check"},
-		{is: syscall.ENOSPC, code: exitFatal, hint: "free some space and run it again; what was stored so far stays usable"},
+		{is: object.ErrCorrupt, code: exitFatal, hint: hintCheck},
+		{is: store.ErrNotFound, code: exitFatal, hint: hintCheck},
 	}
 }
 
@@ -74,7 +84,7 @@ type failure struct {
 // classify applies rules to err, which is not nil. What an exitError brings
 // comes before what the rules say.
 func classify(err error, rules []exitRule) failure {
-	f := failure{code: exitFatal, message: err.Error()}
+	f := failure{code: exitFatal, message: sentence(err)}
 	for _, rule := range rules {
 		if errors.Is(err, rule.is) {
 			f.code, f.hint = rule.code, rule.hint
@@ -90,6 +100,30 @@ func classify(err error, rules []exitRule) failure {
 		}
 	}
 	return f
+}
+
+// sentence returns the text of err on one line: errors that were joined stand
+// behind each other, with semicolons for the line breaks of [errors.Join].
+func sentence(err error) string {
+	text := err.Error()
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if cause := e.Unwrap(); cause != nil {
+			if before, ok := strings.CutSuffix(text, cause.Error()); ok {
+				return before + sentence(cause)
+			}
+		}
+	case interface{ Unwrap() []error }:
+		var parts, sentences []string
+		for _, part := range e.Unwrap() {
+			parts = append(parts, part.Error())
+			sentences = append(sentences, sentence(part))
+		}
+		if text == strings.Join(parts, "\n") {
+			return strings.Join(sentences, "; ")
+		}
+	}
+	return text
 }
 
 // report prints f on stderr: text, or the JSON document that restic prints.

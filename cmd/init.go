@@ -62,7 +62,7 @@ func (e *env) createRepository(ctx context.Context, location string, password []
 	}
 	config, err := keyring.Create(ctx, st, keyring.Options{
 		Password: password, Host: host, User: userName(),
-		ConfigDir: e.dirs.config, Now: e.now(),
+		ConfigDir: e.dirs.config, Slot: e.slot, Now: e.now(),
 	})
 	if err != nil {
 		return repo.Config{}, fmt.Errorf("%s: %w", quote(st.Location()), err)

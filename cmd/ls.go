@@ -2,8 +2,11 @@ package cmd
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,13 +16,23 @@ import (
 )
 
 func newLsCommand(e *env) *cobra.Command {
-	var l lister
+	l := lister{found: map[string]bool{}}
 	cmd := &cobra.Command{
 		Use:   "ls [flags] SNAPSHOT [DIR ...]",
 		Short: "List the files of a snapshot",
 		Long: `List the files of a snapshot, named by its id or "latest": all of them, or those
 in the given directories.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New(`name a snapshot: an id, or "latest"`)
+			}
+			for _, dir := range args[1:] {
+				if !path.IsAbs(dir) {
+					return fmt.Errorf("%s is no path of a snapshot: they begin with a slash", quote(dir))
+				}
+			}
+			return nil
+		},
 	}
 	filter := addSnapshotFilter(cmd.Flags(), e.getenv)
 	cmd.Flags().BoolVarP(&l.long, "long", "l", false, "show mode, owner, size and time as well")
@@ -43,6 +56,7 @@ type lister struct {
 	env             *env
 	dirs            []string // absolute; none for everything
 	long, recursive bool
+	found           map[string]bool // of dirs
 }
 
 func (l *lister) list(ctx context.Context, o *opened, name string, filter *snapshotFilter) error {
@@ -57,14 +71,16 @@ func (l *lister) list(ctx context.Context, o *opened, name string, filter *snaps
 			return err
 		}
 	} else {
-		l.env.message("snapshot %s of %s at %s by %s@%s:", s.ID.Short(), s.Record.Paths,
-			formatTime(s.Record.Time.Time().Local()), s.Record.User, s.Record.Host)
+		l.env.message("%s:", describe(s))
 	}
-	return tree.Walk(ctx, o.inodes(s), func(names []string, in *tree.Inode) error {
-		if len(names) == 0 {
-			return nil // the synthetic root
-		}
+	err = tree.Walk(ctx, o.inodes(s), func(names []string, in *tree.Inode) error {
 		full := "/" + strings.Join(names, "/")
+		if slices.Contains(l.dirs, full) {
+			l.found[full] = true
+		}
+		if len(names) == 0 {
+			return nil // it has no name to show
+		}
 		if l.wants(full) {
 			if err := l.print(full, in); err != nil {
 				return err
@@ -75,6 +91,15 @@ func (l *lister) list(ctx context.Context, o *opened, name string, filter *snaps
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, dir := range l.dirs {
+		if !l.found[dir] {
+			return withHint(fmt.Errorf("%s is not in snapshot %s", quote(dir), s.ID.Short()), "bluesky ls %s shows what is", s.ID.Short())
+		}
+	}
+	return nil
 }
 
 // wants reports whether the entry at full is to be shown.
@@ -109,32 +134,44 @@ func below(full, dir string) bool {
 }
 
 func (l *lister) print(full string, in *tree.Inode) error {
-	mode := fileMode(in)
 	if l.env.json() {
-		node := lsNode{
-			Name: path.Base(full), Type: nodeType(in.Type), Path: full, UID: in.UID, GID: in.GID,
-			Mode: mode, Permissions: mode.String(), ModTime: jsonTime(in.MTime), ChangeTime: jsonTime(in.CTime),
-			Inode: in.Source, Links: in.Links, Target: in.Target, MessageType: "node", StructType: "node",
-		}
-		if in.Type == tree.TypeFile {
-			node.Size = &in.Size
-		}
-		if in.ATime != nil {
-			at := jsonTime(*in.ATime)
-			node.AccessTime = &at
-		}
-		return l.env.printJSON(node)
+		return l.env.printJSON(nodeOf(full, in))
 	}
 	shown := quote(full)
-	if l.long {
-		if in.Type == tree.TypeSymlink {
-			shown += " -> " + quote(in.Target)
-		}
-		l.env.printf("%s %5d %5d %10d %s %s\n", mode, in.UID, in.GID, in.Size, formatTime(in.MTime.Time().Local()), shown)
+	if !l.long {
+		l.env.printf("%s\n", shown)
 		return nil
 	}
-	l.env.printf("%s\n", shown)
+	if in.Type == tree.TypeSymlink {
+		shown += " -> " + quote(in.Target)
+	}
+	at := "-" // directories above what was backed up have no time
+	if !in.Waypoint() {
+		at = formatTime(in.MTime.Time().Local())
+	}
+	l.env.printf("%s %5d %5d %10d %-19s %s\n", fileMode(in), in.UID, in.GID, in.Size, at, shown)
 	return nil
+}
+
+// nodeOf returns the entry at full as restic prints it.
+func nodeOf(full string, in *tree.Inode) lsNode {
+	mode := fileMode(in)
+	node := lsNode{
+		Name: path.Base(full), Type: nodeType(in.Type), Path: full, UID: in.UID, GID: in.GID,
+		Mode: mode, Permissions: mode.String(),
+		Inode: in.Source, Links: in.Links, Target: in.Target, MessageType: "node", StructType: "node",
+	}
+	if in.Type == tree.TypeFile {
+		node.Size = &in.Size
+	}
+	if !in.Waypoint() { // which has no times
+		node.ModTime, node.ChangeTime = jsonTime(in.MTime), jsonTime(in.CTime)
+	}
+	if in.ATime != nil {
+		at := jsonTime(*in.ATime)
+		node.AccessTime = &at
+	}
+	return node
 }
 
 type lsSnapshot struct {
@@ -152,7 +189,7 @@ type lsNode struct {
 	Size        *uint64     `json:"size,omitempty"`
 	Mode        fs.FileMode `json:"mode,omitempty"`
 	Permissions string      `json:"permissions,omitempty"`
-	ModTime     time.Time   `json:"mtime"`
+	ModTime     time.Time   `json:"mtime"` // as Go's zero time where there is none
 	AccessTime  *time.Time  `json:"atime,omitempty"`
 	ChangeTime  time.Time   `json:"ctime"`
 	Inode       uint64      `json:"inode,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"bluesky/keyring"
+	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/snapshot"
@@ -20,7 +21,7 @@ type opened struct {
 	access access
 	store  *store.Store
 	repo   *repo.Repo
-	state  *repo.State  // newest when it was opened
+	state  *repo.State  // newest when it was opened; nil after openUnread
 	keys   *seal.Keys   // nil without a password
 	reader *seal.Reader // likewise
 }
@@ -40,18 +41,18 @@ func (e *env) openKeyed(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return o, o.finish(o.unlock(ctx))
+	if err := o.unlock(ctx); err != nil {
+		return o, o.finish(err)
+	}
+	return o, o.finish(o.refresh(ctx))
 }
 
-// openEither opens the repository with its password if one is configured, else
-// without.
-func (e *env) openEither(ctx context.Context) (*opened, error) {
+// openUnread opens the repository with its password if one is configured, else
+// without, and leaves the log to the caller, who may find it damaged.
+func (e *env) openUnread(ctx context.Context) (*opened, error) {
 	o, err := e.connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if o.access.password.kind == passwordAsk {
-		return o, o.finish(o.refresh(ctx))
+	if err != nil || o.access.password.kind == passwordAsk {
+		return o, err
 	}
 	return o, o.finish(o.unlock(ctx))
 }
@@ -73,15 +74,33 @@ func (e *env) connect(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.isDefault {
+		e.notedDefault.Do(func() { e.message("using the default repository at %s", quote(st.Location())) })
+	}
 	o := &opened{env: e, access: a, store: st}
-	o.repo, err = repo.Open(ctx, st, repo.Options{
+	options := repo.Options{
 		StateDir: e.stateDir(), CacheDir: e.cacheDir(),
 		AcceptRollback: e.settings.AcceptRollback, Now: e.now,
-	})
+	}
+	o.repo, err = repo.Open(ctx, st, options)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", quote(st.Location()), err), st.Close())
+		err = hintIdentity(ctx, st, options, fmt.Errorf("%s: %w", quote(st.Location()), err))
+		return nil, errors.Join(err, st.Close())
 	}
 	return o, nil
+}
+
+// hintIdentity adds to an error of opening st with options, where something is
+// corrupt, on which side it is: check cannot tell more.
+func hintIdentity(ctx context.Context, st *store.Store, options repo.Options, err error) error {
+	if !errors.Is(err, object.ErrCorrupt) {
+		return err
+	}
+	options.StateDir, options.CacheDir = "", ""
+	if _, again := repo.Open(ctx, st, options); again == nil {
+		return withHint(err, "that file is this machine's; nothing is wrong with what could be read of the repository")
+	}
+	return withHint(err, "nothing can be read until %s and %s are as they were; take them from a copy of the repository", repo.ConfigKey, repo.GenerationKey(0))
 }
 
 // finish closes o if err is not nil.
@@ -92,7 +111,7 @@ func (o *opened) finish(err error) error {
 	return nil
 }
 
-// unlock opens the keys and reads the log. A person gets three tries.
+// unlock opens the keys. A person gets three tries.
 func (o *opened) unlock(ctx context.Context) error {
 	for try := 1; ; try++ {
 		password, err := o.env.password(ctx, o.access.password)
@@ -113,9 +132,10 @@ func (o *opened) unlock(ctx context.Context) error {
 	// has grown to twice that.
 	runtime.GC()
 	o.reader = seal.NewReader(o.repo, o.keys)
-	return o.refresh(ctx)
+	return nil
 }
 
+// refresh reads the log.
 func (o *opened) refresh(ctx context.Context) (err error) {
 	o.state, err = o.repo.Refresh(ctx)
 	return err

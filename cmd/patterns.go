@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -58,6 +59,11 @@ func (p *patternFlags) compile(getenv func(string) string) (filter.Set, error) {
 		}
 	}
 	return set, nil
+}
+
+// escapePattern returns a pattern that matches path and nothing else.
+func escapePattern(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
 func readPatterns(name string, getenv func(string) string) ([]string, error) {

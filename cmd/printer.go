@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -19,8 +21,30 @@ func (e *env) writeJSON(w io.Writer, v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(line, '\n')) // one write: lines of goroutines do not mix
+	_, err = w.Write(append(escapeJSON(line), '\n')) // one write: lines of goroutines do not mix
 	return err
+}
+
+// escapeJSON escapes in a JSON document what a terminal would act on and
+// encoding/json leaves as it is: the control characters beyond ASCII, and those
+// that turn the direction of writing. They stand in strings only, where the
+// escape means the same.
+func escapeJSON(document []byte) []byte {
+	strange := func(r rune) bool { return r >= 0x7f && !strconv.IsPrint(r) }
+	if bytes.IndexFunc(document, strange) < 0 {
+		return document
+	}
+	var out []byte
+	for _, r := range string(document) {
+		if !strange(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	return out
 }
 
 // printf prints an answer for a person on stdout. Names in args come quoted

@@ -87,8 +87,6 @@ func TestMessages(t *testing.T) {
 		want     string
 	}{
 		{settings{}, "always\n"},
-		{settings{Verbose: 1}, "always\nonce\n"},
-		{settings{Verbose: 2}, "always\nonce\ntwice\n"},
 		{settings{Quiet: true}, ""},
 		{settings{JSON: true, Verbose: 2}, ""},
 	} {
@@ -96,8 +94,6 @@ func TestMessages(t *testing.T) {
 		e := newEnv(h.host)
 		e.settings = tt.settings
 		e.message("always")
-		e.verbose(1, "once")
-		e.verbose(2, "twice")
 		e.printf("%s", "answer")
 		if h.err.String() != tt.want || h.out.String() != "answer" {
 			t.Errorf("%+v: got %q, want %q", tt.settings, h.err.String(), tt.want)

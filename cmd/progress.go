@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,10 @@ import (
 // progressInterval is how often a status line or message is printed. Setting
 // BLUESKY_PROGRESS_FPS changes it.
 const progressInterval = 100 * time.Millisecond
+
+// minEstimate is how long an operation runs before a person is told how long the
+// rest takes: the first moments say little.
+const minEstimate = 2 * time.Second
 
 // counts is what a running operation has done and what it expects to do.
 type counts struct {
@@ -49,6 +54,8 @@ type progressSpec struct {
 	title string // "backup"
 	one   string // what is counted: "file", "files" unless given
 	many  string
+	// countless says that items are not counted, only bytes, if anything.
+	countless bool
 	// status makes the message for --json; nil if the command has none.
 	status func(c counts, elapsed time.Duration) any
 }
@@ -103,7 +110,7 @@ func (p *progress) painter() (paint func(), interval time.Duration) {
 	case p.env.screen.live:
 		return p.paintLine, interval
 	case chosen:
-		return func() { fmt.Fprintln(p.env.stderr, p.line()) }, interval
+		return func() { fmt.Fprintln(p.env.stderr, p.line(math.MaxInt)) }, interval
 	}
 	return nil, 0
 }
@@ -173,14 +180,18 @@ func (p *progress) Advance(bytes uint64) {
 	p.update(func(c *counts) { c.bytesDone += bytes })
 }
 
-// End says that item is done. Those that never began count too.
+// End says that work on item, if it has begun, has ended.
 func (p *progress) End(item string) {
 	p.update(func(c *counts) {
-		c.itemsDone++
 		if i := slices.Index(c.current, item); i >= 0 {
 			c.current = slices.Delete(c.current, i, i+1)
 		}
 	})
+}
+
+// Done says that so many items more are done.
+func (p *progress) Done(items uint64) {
+	p.update(func(c *counts) { c.itemsDone += items })
 }
 
 // Fail reports an error with item that does not end the operation; during is
@@ -201,40 +212,54 @@ func (p *progress) paintLine() {
 	if columns <= 0 {
 		columns = 80
 	}
-	p.env.screen.status(fit(p.line(), columns-1))
+	p.env.screen.status(p.line(columns - 1))
 }
 
-// line is the status line, such as
+// line is the status line in so many columns, such as
 //
 //	[0:05] backup 12.50%  1 / 8 files, 1.000 MiB / 8.000 MiB, ETA 0:35  /home/a
-func (p *progress) line() string {
+//
+// Of a path that does not fit the end is shown, which tells more.
+func (p *progress) line(columns int) string {
 	c, elapsed := p.snapshot(), p.env.now().Sub(p.began)
 	var b strings.Builder
 	fmt.Fprintf(&b, "[%s] %s", formatDuration(elapsed), p.spec.title)
 	if c.percent() > 0 {
 		fmt.Fprintf(&b, " %.2f%%", 100*c.percent())
 	}
-	b.WriteString("  ")
-	if c.itemsTotal > 0 {
-		fmt.Fprintf(&b, "%d / ", c.itemsDone)
-		b.WriteString(plural(c.itemsTotal, p.spec.one, p.spec.many))
-	} else {
-		b.WriteString(plural(c.itemsDone, p.spec.one, p.spec.many))
+	if amounts := p.amounts(c, elapsed); amounts != "" {
+		b.WriteString("  " + amounts)
+	}
+	if len(c.current) > 0 {
+		room := columns - textColumns(b.String()) - len("  ")
+		if name := fitEnd(quote(c.current[0]), room); name != "" {
+			b.WriteString("  " + name)
+		}
+	}
+	return fit(b.String(), columns)
+}
+
+// amounts is the part of the line that counts.
+func (p *progress) amounts(c counts, elapsed time.Duration) string {
+	var parts []string
+	switch {
+	case p.spec.countless:
+	case c.itemsTotal > 0:
+		parts = append(parts, fmt.Sprintf("%d / %s", c.itemsDone, plural(c.itemsTotal, p.spec.one, p.spec.many)))
+	default:
+		parts = append(parts, plural(c.itemsDone, p.spec.one, p.spec.many))
 	}
 	switch {
 	case c.bytesTotal > 0:
-		fmt.Fprintf(&b, ", %s / %s", formatBytes(c.bytesDone), formatBytes(c.bytesTotal))
+		parts = append(parts, fmt.Sprintf("%s / %s", formatBytes(c.bytesDone), formatBytes(c.bytesTotal)))
 	case c.bytesDone > 0:
-		fmt.Fprintf(&b, ", %s", formatBytes(c.bytesDone))
+		parts = append(parts, formatBytes(c.bytesDone))
 	}
 	if c.errors > 0 {
-		b.WriteString(", " + plural(c.errors, "error", "errors"))
+		parts = append(parts, plural(c.errors, "error", "errors"))
 	}
-	if eta := c.remaining(elapsed); eta > 0 {
-		fmt.Fprintf(&b, ", ETA %s", formatDuration(eta))
+	if eta := c.remaining(elapsed); elapsed >= minEstimate && eta >= time.Second {
+		parts = append(parts, "ETA "+formatDuration(eta))
 	}
-	if len(c.current) > 0 {
-		b.WriteString("  " + quote(c.current[0]))
-	}
-	return b.String()
+	return strings.Join(parts, ", ")
 }

@@ -59,11 +59,15 @@ func TestProgressLine(t *testing.T) {
 		p.Begin("/home/b")
 		time.Sleep(time.Nanosecond)
 		expect("[0:00] backup  0 / 8 files, 0 B / 8.000 MiB  /home/a")
+		p.Advance(1) // too soon to say how long the rest takes
+		time.Sleep(time.Second)
+		expect("[0:01] backup 0.00%  0 / 8 files, 1 B / 8.000 MiB  /home/a")
 
-		time.Sleep(5*time.Second - progressInterval)
-		p.Advance(1 << 20)
+		time.Sleep(4*time.Second - progressInterval)
+		p.Advance(1<<20 - 1)
 		p.End("/home/a")
 		p.End("/never/begun")
+		p.Done(2)
 		time.Sleep(progressInterval)
 		expect("[0:05] backup 12.50%  2 / 8 files, 1.000 MiB / 8.000 MiB, ETA 0:35  /home/b")
 
@@ -73,7 +77,7 @@ func TestProgressLine(t *testing.T) {
 		expect("error: /home/c: permission denied", "answer", "")
 		time.Sleep(progressInterval)
 		expect("error: /home/c: permission denied", "answer",
-			"[0:05] backup 12.50%  2 / 8 files, 1.000 MiB / 8.000 MiB, 1 error, ETA 0:36  /h")
+			"[0:05] backup 12.50%  2 / 8 files, 1.000 MiB / 8.000 MiB, 1 error, ETA 0:36")
 		c, took := p.finish()
 		expect("error: /home/c: permission denied", "answer", "")
 		if c.itemsDone != 2 || c.bytesDone != 1<<20 || c.errors != 1 || took != 5*time.Second+2*progressInterval {
@@ -87,23 +91,26 @@ func TestProgressLineFits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := onTerminal(nil)
 		var columns atomic.Int64
-		columns.Store(40)
+		columns.Store(60)
 		h.width = func() int { return int(columns.Load()) }
 		e := newEnv(h.host)
 		p := e.progress(progressSpec{title: "restore", one: "segment", many: "segments"})
-		p.Begin("日本語\x1b[2J日本語日本語日本語日本語")
+		p.Begin("/日本語\x1b[2J日本語日本語日本語日本語/the end")
 		p.Advance(1)
 		time.Sleep(progressInterval)
 		synctest.Wait()
-		if got, want := display(h.err.String())[0], `[0:00] restore  0 segments, 1 B  "日本語\`; !strings.HasPrefix(got, want[:36]) || strings.Contains(got, "\x1b") {
-			t.Errorf("got %q", got)
+		line := display(h.err.String())[0]
+		if got, want := line, `[0:00] restore  0 segments, 1 B  …本語日本語日本語/the end"`; got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
 		}
-		used := 0
-		for _, r := range display(h.err.String())[0] {
-			used += runeColumns(r)
+		if used := textColumns(line); used > 59 {
+			t.Errorf("%d columns of 60", used)
 		}
-		if used > 39 {
-			t.Errorf("%d columns of 40", used)
+		columns.Store(40) // too few for a name
+		time.Sleep(progressInterval)
+		synctest.Wait()
+		if got := display(h.err.String())[0]; got != "[0:00] restore  0 segments, 1 B" {
+			t.Errorf("narrow: got %q", got)
 		}
 		columns.Store(10)
 		time.Sleep(progressInterval)
@@ -145,7 +152,7 @@ func TestProgressHidden(t *testing.T) {
 			env := newEnv(h.host)
 			env.settings = s
 			p := env.progress(progressSpec{title: "x"})
-			p.End("a")
+			p.Done(1)
 			time.Sleep(time.Second)
 			if c, took := p.finish(); c.itemsDone != 1 || took != time.Second {
 				t.Errorf("%s: got %+v, %v", name, c, took)
@@ -196,7 +203,7 @@ func TestProgressJSON(t *testing.T) {
 				p := e.progress(progressSpec{title: tt.name, status: tt.status})
 				p.Expect(4, 400)
 				p.Begin("/b")
-				p.End("/a")
+				p.Done(1)
 				p.Advance(100)
 				p.Fail("archival", "/c", errors.New("no"))
 				time.Sleep(10 * time.Second)
@@ -233,6 +240,7 @@ func TestProgressConcurrently(t *testing.T) {
 				p.Begin("a")
 				p.Advance(2)
 				p.End("a")
+				p.Done(1)
 			}
 			p.Fail("scan", "b", errors.New("no"))
 			e.printf("line\n")
@@ -245,5 +253,46 @@ func TestProgressConcurrently(t *testing.T) {
 	}
 	if got := display(h.err.String()); len(got) != 17 || got[16] != "" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// What is not counted is not shown as 0.
+func TestProgressCountless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := onTerminal(nil)
+		p := newEnv(h.host).progress(progressSpec{title: "read the log", countless: true})
+		defer p.finish()
+		time.Sleep(progressInterval)
+		synctest.Wait()
+		if got := display(h.err.String())[0]; got != "[0:00] read the log" {
+			t.Errorf("got %q", got)
+		}
+		p.Expect(0, 1<<20)
+		p.Advance(1 << 19)
+		time.Sleep(4 * time.Second)
+		synctest.Wait()
+		if got := display(h.err.String())[0]; got != "[0:04] read the log 50.00%  512.000 KiB / 1.000 MiB, ETA 0:04" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestFitEnd(t *testing.T) {
+	for _, tt := range []struct {
+		text    string
+		columns int
+		want    string
+	}{
+		{"/home/a", 7, "/home/a"},
+		{"/home/abcdef", 10, "…me/abcdef"},
+		{"/home/abcdef", 9, ""},
+		{"/home/abcdef", -1, ""},
+		{"日本語日本語", 11, "…本語日本語"},
+		{"日本語日本語", 10, "…語日本語"},
+		{"", 0, ""},
+	} {
+		if got := fitEnd(tt.text, tt.columns); got != tt.want || textColumns(got) > max(tt.columns, 0) {
+			t.Errorf("fitEnd(%q, %d) = %q, want %q", tt.text, tt.columns, got, tt.want)
+		}
 	}
 }

@@ -25,7 +25,12 @@ func newQuickstartCommand(e *env) *cobra.Command {
 is configured, this makes one in your data folder, with a strong password in a
 file that only you can read. Then it backs up the directory, lists the snapshot,
 and says what to do next. Run again, it makes the next backup.`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("name one directory to back up")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return e.quickstart(cmd.Context(), args[0]) },
 	}
 }
@@ -33,6 +38,10 @@ and says what to do next. Run again, it makes the next backup.`,
 func (e *env) quickstart(ctx context.Context, dir string) error {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("%s is no directory", quote(dir))
+	}
+	dir, err := filepath.EvalSymlinks(dir) // of a link, only the link is backed up
+	if err != nil {
+		return err
 	}
 	a, err := e.access()
 	if err != nil && !e.nothingConfigured() {
@@ -44,17 +53,44 @@ func (e *env) quickstart(ctx context.Context, dir string) error {
 		}
 	}
 	f := backupFlags{excludes: &patternFlags{name: "exclude"}, options: backup.Options{Host: e.getenv("BLUESKY_HOST")}}
-	err = e.backup(ctx, &f, []string{dir})
-	if err != nil && !errors.Is(err, errIncomplete) {
+	o, err := e.openKeyed(ctx)
+	if err != nil {
 		return err
 	}
-	if listErr := e.printNewest(ctx, &f); listErr != nil {
+	defer o.close()
+	f.excludes.patterns = o.own(dir)
+	if err := f.complete(e, []string{dir}); err != nil {
+		return err
+	}
+	err = o.backup(ctx, &f)
+	if err != nil && !errors.Is(err, errIncomplete) || e.json() || e.settings.Quiet {
+		return err
+	}
+	if listErr := o.printNewest(ctx, &f); listErr != nil {
 		return listErr
 	}
-	if !e.json() && !e.settings.Quiet {
-		e.printNextSteps(dir)
-	}
+	e.printNextSteps(&f)
 	return err
+}
+
+// own returns patterns for the folders below dir that bluesky itself fills: the
+// repository, and the cache.
+func (o *opened) own(dir string) []string {
+	var patterns []string
+	for _, folder := range []string{o.store.Location(), o.env.cacheDir()} {
+		if real, err := filepath.EvalSymlinks(folder); err == nil && below(real, absolute(dir)) {
+			patterns = append(patterns, escapePattern(real))
+		}
+	}
+	return patterns
+}
+
+func absolute(path string) string {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return abs
 }
 
 // nothingConfigured reports whether nobody has named a repository.
@@ -73,7 +109,7 @@ func (e *env) makeDefault(ctx context.Context) error {
 	if complete(location) {
 		return nil
 	}
-	password, err := e.defaultPassword(file)
+	password, err := e.defaultPassword(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -85,14 +121,18 @@ func (e *env) makeDefault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if e.json() || e.settings.Quiet {
+	e.notedDefault.Do(func() {}) // the next lines say where it is
+	if e.json() {
+		return e.printJSON(initializedMessage{"initialized", config.ID.String(), location})
+	}
+	if e.settings.Quiet {
 		return nil
 	}
 	e.printf("created bluesky repository %s at %s\n", config.ID.String()[:10], quote(location))
 	e.printf("its password is in %s\n\n", quote(file))
 	e.printf("Without this password nothing can be restored, ever, and it is now only on this\n")
 	e.printf("machine. Write it down, or copy the file to a place that survives the machine:\n\n")
-	e.printf("    cat %s\n\n", quote(file))
+	e.printf("    cat %s\n", shellWord(file))
 	return nil
 }
 
@@ -104,23 +144,40 @@ func complete(location string) bool {
 
 // defaultPassword returns the password in file, which it makes if there is
 // none: 125 random bits in 25 letters and digits that are hard to confuse.
-func (e *env) defaultPassword(file string) ([]byte, error) {
-	if _, err := os.Lstat(file); err == nil {
-		return e.password(context.Background(), passwordSource{kind: passwordFile, file: file})
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+func (e *env) defaultPassword(ctx context.Context, file string) ([]byte, error) {
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		if err := writePasswordFile(file, newPasswordText()); err != nil {
+			return nil, fmt.Errorf("password file: %w", err)
+		}
 	}
-	password := newPasswordText()
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		return nil, err
+	return e.password(ctx, passwordSource{kind: passwordFile, file: file})
+}
+
+// writePasswordFile makes file, for its owner alone, unless it exists. It is
+// whole and durable before it has its name: a repository whose password was
+// lost in a crash would be lost with it.
+func writePasswordFile(file, password string) error {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(dir, ".default-password-*") // 0600
 	if err != nil {
-		return nil, err
+		return err
 	}
+	defer os.Remove(f.Name())
 	_, err = f.WriteString(password + "\n")
-	err = errors.Join(err, f.Sync(), f.Close())
-	return []byte(password), err
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // passwordAlphabet is Crockford's base 32: no I, L, O or U.
@@ -139,25 +196,39 @@ func newPasswordText() string {
 }
 
 // printNewest lists the snapshot that was just made, as snapshots does.
-func (e *env) printNewest(ctx context.Context, f *backupFlags) error {
-	o, err := e.openKeyed(ctx)
-	if err != nil {
+func (o *opened) printNewest(ctx context.Context, f *backupFlags) error {
+	if err := o.refresh(ctx); err != nil {
 		return err
 	}
-	defer o.close()
 	list, err := o.snapshots(ctx, &snapshotFilter{hosts: []string{f.options.Host}, paths: f.options.Paths})
 	if err != nil {
 		return err
 	}
-	if !e.settings.Quiet {
-		return e.printSnapshots(lastOfEach(list, 1), false)
-	}
-	return nil
+	return o.env.printSnapshots(lastOfEach(list, 1), false)
 }
 
-func (e *env) printNextSteps(dir string) {
+func (e *env) printNextSteps(f *backupFlags) {
+	bluesky := "bluesky"
+	s := &e.settings
+	for _, given := range []struct{ key, flag, value string }{ // flags have to be given again
+		{"repository", "-r", s.Repository}, {"repository_file", "--repository-file", s.RepositoryFile},
+		{"password_file", "-p", s.PasswordFile}, {"password_command", "--password-command", s.PasswordCommand},
+	} {
+		if s.from[given.key].layer == layerFlag {
+			bluesky += " " + given.flag + " " + shellWord(given.value)
+		}
+	}
+	again := bluesky + " backup"
+	for _, pattern := range f.options.Excludes {
+		again += " --exclude " + shellWord(pattern)
+	}
 	e.printf("\nNext:\n")
-	e.printf("    bluesky ls latest                              what is in the snapshot\n")
-	e.printf("    bluesky restore latest --target /tmp/restored  get everything back, beside the original\n")
-	e.printf("    bluesky backup %-30s  make the next snapshot; only changes are stored\n", quote(dir))
+	for _, step := range [][2]string{
+		{"what is in the snapshot:", bluesky + " ls latest"},
+		{"get everything back, beside the original:", bluesky + " restore latest --target /tmp/restored"},
+		{"make the next snapshot; only changes are stored:", again + " " + shellWord(f.options.Paths[0])},
+		{"see that all is well with the repository:", bluesky + " check"},
+	} {
+		e.printf("  %s\n      %s\n", step[0], step[1])
+	}
 }

@@ -3,6 +3,7 @@ package cmd
 import (
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -39,6 +40,21 @@ func printable(text string) string {
 		text = text[n:]
 	}
 	return b.String()
+}
+
+// shellWord returns name as a word for a POSIX shell, for commands that a person
+// is to copy. What is not printable is shown as quote does.
+func shellWord(name string) string {
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+:@%,=", r)
+	}
+	switch {
+	case !isPrintable(name):
+		return quote(name)
+	case name == "" || strings.ContainsFunc(name, special):
+		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	}
+	return name
 }
 
 func isPrintable(text string) bool {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +52,7 @@ again, so a restore that was interrupted goes on where it ended.`,
 	f.includes = addPatternFlags(flags, "include", "i")
 	f.excludes = addPatternFlags(flags, "exclude", "e")
 	flags.BoolVar(&f.options.PreserveSpecial, "preserve-special", false, "restore devices, capabilities and setuid bits also of a part of a snapshot")
-	flags.StringVar(&f.overwrite, "overwrite", "always", "what to do with files that exist: `always`, if-changed, if-newer or never overwrite them")
+	flags.StringVar(&f.overwrite, "overwrite", "always", "overwrite files that exist as this `policy` says: always, if-changed, if-newer or never")
 	flags.BoolVar(&f.options.DryRun, "dry-run", false, "write nothing, and say what would be done")
 	flags.BoolVar(&f.options.Verify, "verify", false, "read every file again after it was written, and compare it")
 	f.filter = addSnapshotFilter(flags, e.getenv)
@@ -75,21 +77,25 @@ func (e *env) restore(ctx context.Context, f *restoreFlags, arg string) error {
 	if err != nil {
 		return err
 	}
-	if !e.json() {
-		e.message("restoring snapshot %s of %s at %s by %s@%s to %s", s.ID.Short(), s.Record.Paths,
-			formatTime(s.Record.Time.Time().Local()), s.Record.User, s.Record.Host, f.options.Target)
-	}
-	p := restoreProgress{e.progress(progressSpec{title: "restore", status: restoreStatus}), e}
+	e.message("restoring %s to %s", describe(s), quote(f.options.Target))
+	p := newRestoreProgress(e)
 	result, err := restore.Run(ctx, o.repo, o.keys, *s, f.options, p)
 	_, took := p.finish()
+	if errors.Is(err, fs.ErrNotExist) && f.options.Subpath != "" {
+		return withHint(err, "bluesky ls %s shows what is in it", s.ID.Short())
+	}
 	if err != nil {
 		return err
+	}
+	if f.options.DryRun { // nothing was written: say what would have been
+		result.BytesRestored = min(p.outdated.Load(), result.TotalBytes)
+		result.BytesSkipped = result.TotalBytes - result.BytesRestored
 	}
 	if err := e.printRestore(&result, took, f.options.DryRun); err != nil {
 		return err
 	}
 	if result.Errors > 0 {
-		return errNotRestored
+		return withHint(errNotRestored, "bluesky check --read-data says what of the repository is damaged, if anything is")
 	}
 	return nil
 }
@@ -126,16 +132,24 @@ func (f *restoreFlags) complete(e *env) (err error) {
 // restoreProgress shows what a restore does.
 type restoreProgress struct {
 	*progress
-	env *env
+	env      *env
+	outdated atomic.Uint64 // bytes of the files that are missing or have changed
 }
 
-var _ restore.Progress = restoreProgress{}
+var _ restore.Progress = (*restoreProgress)(nil)
 
-func (p restoreProgress) Total(entries int, bytes uint64) { p.Expect(uint64(entries), bytes) }
-func (p restoreProgress) Bytes(n int)                     { p.Advance(uint64(n)) }
+func newRestoreProgress(e *env) *restoreProgress {
+	return &restoreProgress{progress: e.progress(progressSpec{title: "restore", status: restoreStatus}), env: e}
+}
 
-func (p restoreProgress) Item(path string, action restore.Action, _ bool, size uint64) {
-	p.update(func(c *counts) { c.itemsDone++ })
+func (p *restoreProgress) Total(entries int, bytes uint64) { p.Expect(uint64(entries), bytes) }
+func (p *restoreProgress) Bytes(n int)                     { p.Advance(uint64(n)) }
+
+func (p *restoreProgress) Item(path string, action restore.Action, _ bool, size uint64) {
+	p.Done(1)
+	if action == restore.Restored || action == restore.Updated {
+		p.outdated.Add(size)
+	}
 	if p.env.settings.Verbose < 1 || action == restore.Unchanged && p.env.settings.Verbose < 2 {
 		return
 	}
@@ -153,8 +167,8 @@ type restoreItem struct {
 	Size        uint64 `json:"size"`
 }
 
-func (p restoreProgress) Warning(path string, err error) { p.env.warn("%s: %v", quote(path), err) }
-func (p restoreProgress) Error(path string, err error)   { p.Fail("restore", path, err) }
+func (p *restoreProgress) Warning(path string, err error) { p.env.warn("%s: %v", quote(path), err) }
+func (p *restoreProgress) Error(path string, err error)   { p.Fail("restore", path, err) }
 
 type restoreSummary struct {
 	MessageType    string `json:"message_type"`

@@ -1,7 +1,6 @@
 package cmd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,9 +25,14 @@ func commands(e *env) []*cobra.Command {
 
 // newRootCommand builds the tree of these commands, which work with e.
 func newRootCommand(e *env, all ...*cobra.Command) *cobra.Command {
-	root := newGroup("bluesky", "Back up directory trees into a bucket, and restore them")
-	root.Long = `bluesky backs up directory trees into a repository, which is a folder or a
-bucket, and restores them. What it stores is deduplicated and encrypted.`
+	root := newGroup("bluesky", "Back up directory trees, and restore them")
+	root.Long = `bluesky backs up directory trees into a repository, which is a folder, and
+restores them. What it stores is deduplicated and encrypted.
+
+For a first try, "bluesky quickstart DIR" makes a repository and backs up DIR.
+
+Exit codes: 0 done, 1 not done or damage found, 3 a snapshot was made and some
+files could not be read, 10 no repository, 12 wrong password, 130 interrupted.`
 	root.SilenceErrors = true // run reports them
 	root.SilenceUsage = true
 	root.DisableAutoGenTag = true
@@ -143,15 +147,6 @@ func (e *env) prepare(cmd *cobra.Command) error {
 		}
 	}
 	e.settings = s
-	noted := make(chan struct{})
-	stop := context.AfterFunc(cmd.Context(), func() {
-		defer close(noted)
-		e.noteInterrupt()
-	})
-	e.stopNote = func() {
-		if !stop() {
-			<-noted
-		}
-	}
+	e.noteInterrupts(cmd.Context())
 	return nil
 }

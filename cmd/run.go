@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -34,11 +35,12 @@ func Main() int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	return start(commands)
+	return start(processHost(), commands)
 }
 
-func start(commands func(*env) []*cobra.Command) int {
-	e := newEnv(processHost())
+// start is Main in the world h, with the given commands.
+func start(h host, commands func(*env) []*cobra.Command) int {
+	e := newEnv(h)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -67,8 +69,10 @@ func run(ctx context.Context, e *env, root *cobra.Command, args []string) int {
 // are mostly consequences of that, and one that swallowed its cancellation has
 // not done what was asked; neither has one whose answer did not arrive.
 func (e *env) failure(ctx context.Context, err error) (failure, bool) {
-	if err == nil && e.screen.failed() != nil {
-		err = fmt.Errorf("writing the output: %w", e.screen.failed())
+	if lost := e.screen.failed(); lost != nil && (err == nil || errors.Is(err, lost)) {
+		// No %w: the rules know what a full disk means for a repository, and
+		// this is where the answer should have gone.
+		err = fmt.Errorf("writing the output: %v", lost)
 	}
 	if ctx.Err() != nil {
 		f := failure{code: exitInterrupted, message: "interrupted"}
@@ -111,7 +115,26 @@ func interruptible(parent context.Context, signals <-chan os.Signal, exit func(i
 	}
 }
 
-// noteInterrupt says why a command that was interrupted still runs.
-func (e *env) noteInterrupt() {
-	e.message("interrupted: finishing; a second interrupt ends at once")
+// noteDelay is how long an interrupted command may take to end before a person
+// is told that it still runs.
+const noteDelay = 200 * time.Millisecond
+
+// noteInterrupts says, from now on and until e.stopNote is called, why a command
+// whose ctx was cancelled still runs.
+func (e *env) noteInterrupts(ctx context.Context) {
+	ended, noted := make(chan struct{}), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(noted)
+		select {
+		case <-time.After(noteDelay):
+			e.message("interrupted: finishing; a second interrupt ends at once")
+		case <-ended:
+		}
+	})
+	e.stopNote = func() {
+		close(ended)
+		if !stop() {
+			<-noted
+		}
+	}
 }

@@ -75,10 +75,12 @@ func TestRunRules(t *testing.T) {
 		want failure
 	}{
 		{"rule", fmt.Errorf("open: %w", missing), failure{10, "open: there is no repository", "run bluesky init"}},
-		{"the first rule counts", errors.Join(errors.ErrUnsupported, missing), failure{10, "unsupported operation\nthere is no repository", "run bluesky init"}},
+		{"the first rule counts", errors.Join(errors.ErrUnsupported, missing), failure{10, "unsupported operation; there is no repository", "run bluesky init"}},
 		{"own hint before the rule's", withHint(missing, "look again"), failure{10, "there is no repository", "look again"}},
 		{"own code before the rule's", &exitError{code: 12, err: missing}, failure{12, "there is no repository", "run bluesky init"}},
 		{"no rule", errors.New("else"), failure{1, "else", ""}},
+		{"joined errors", fmt.Errorf("commit: %w", errors.Join(errors.New("a\nb"), errors.Join(errors.New("c"), errors.New("d")))),
+			failure{1, "commit: a\nb; c; d", ""}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -109,6 +111,21 @@ func TestRunInterrupted(t *testing.T) {
 		if got := h.err.String(); code != exitInterrupted || got != want {
 			t.Errorf("%v: exit code %d, stderr %q; want 130, %q", err, code, got, want)
 		}
+	}
+}
+
+// One that ends at once says no more than that.
+func TestRunInterruptedAtOnce(t *testing.T) {
+	h := newTestHost(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	code := h.execute(ctx, []string{"test"}, func(*env) *cobra.Command {
+		return &cobra.Command{Use: "test", RunE: func(*cobra.Command, []string) error {
+			cancel()
+			return ctx.Err()
+		}}
+	})
+	if got := h.err.String(); code != exitInterrupted || got != "Fatal: interrupted\n" {
+		t.Errorf("exit code %d, stderr %q", code, got)
 	}
 }
 

@@ -3,6 +3,7 @@ package cmd
 import (
 	"io"
 	"sync"
+	"unicode/utf8"
 
 	"golang.org/x/text/width"
 )
@@ -51,17 +52,24 @@ func (s *screen) status(line string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.clear()
-	if line != "" {
-		io.WriteString(s.stderr, line) // a status line that is lost is no loss
-		s.shown = true
+	if line == "" {
+		s.clear()
+		return
 	}
+	if s.shown {
+		line = eraseLine + line // in one write, so that nothing flickers
+	}
+	io.WriteString(s.stderr, line) // a status line that is lost is no loss
+	s.shown = true
 }
+
+// eraseLine leaves the cursor at the start of a line that is empty.
+const eraseLine = "\r\x1b[K"
 
 // clear removes the status line. The caller holds s.mu.
 func (s *screen) clear() {
 	if s.shown {
-		io.WriteString(s.stderr, "\r\x1b[K")
+		io.WriteString(s.stderr, eraseLine)
 		s.shown = false
 	}
 }
@@ -77,6 +85,35 @@ func fit(text string, columns int) string {
 		}
 	}
 	return text
+}
+
+// fitEnd returns text if it takes at most the given columns of a terminal, else
+// its end behind "…", or nothing where that would be too short to tell anything.
+func fitEnd(text string, columns int) string {
+	if textColumns(text) <= columns {
+		return text
+	}
+	if columns < 10 {
+		return ""
+	}
+	used, start := 1, len(text)
+	for start > 0 {
+		r, n := utf8.DecodeLastRuneInString(text[:start])
+		if used += runeColumns(r); used > columns {
+			break
+		}
+		start -= n
+	}
+	return "…" + text[start:]
+}
+
+// textColumns returns how many columns of a terminal text takes.
+func textColumns(text string) int {
+	columns := 0
+	for _, r := range text {
+		columns += runeColumns(r)
+	}
+	return columns
 }
 
 func runeColumns(r rune) int {

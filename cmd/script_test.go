@@ -11,15 +11,25 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"bluesky/seal"
 )
 
 // TestMain makes bluesky a command that scripts can run, as a process of its
 // own. probe is bluesky with one command more.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"bluesky": func() { os.Exit(Main()) },
+		"bluesky": func() { os.Exit(start(cheapHost(), commands)) },
 		"probe":   func() { os.Exit(probeMain()) },
 	})
+}
+
+// cheapHost is that of the process, with key slots that take no time to open:
+// the scripts open repositories some hundred times.
+func cheapHost() host {
+	h := processHost()
+	h.slot = seal.SlotParams{Time: 1, Memory: 8, Lanes: 1}
+	return h
 }
 
 // TestScripts runs testdata/script, each with an empty HOME and XDG folders.
@@ -44,11 +54,23 @@ func TestScripts(t *testing.T) {
 				env.Setenv(name, dir)
 			}
 			env.Setenv("TERM", "xterm")
+			env.Setenv("TZ", "UTC")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each process takes a second more
 			return nil
 		},
+		Condition: func(condition string) (bool, error) {
+			if condition != "root" {
+				return false, fmt.Errorf("unknown condition %s", condition)
+			}
+			return os.Getuid() == 0, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exitcode": scriptExitCode,
+			"messages": scriptMessages,
+			"member":   scriptMember,
+			"document": scriptDocument,
+			"damage":   scriptDamage,
+			"oddnames": scriptOddNames,
 		},
 	})
 }
@@ -75,9 +97,51 @@ func scriptExitCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// scriptDamage is the script command "damage OFFSET FILE...": it changes one byte
+// of each file. An offset below 0 counts from the end.
+func scriptDamage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: damage OFFSET FILE...")
+	}
+	offset, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for _, pattern := range args[1:] {
+		names, err := filepath.Glob(ts.MkAbs(pattern))
+		ts.Check(err)
+		if len(names) == 0 {
+			ts.Fatalf("no file matches %s", pattern)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			ts.Check(err)
+			data[(offset+len(data))%len(data)] ^= 0x10
+			ts.Check(os.WriteFile(name, data, 0o600))
+		}
+	}
+}
+
+// oddNames are names that would act on a terminal, or spoil a list.
+var oddNames = []string{
+	"new\nline", "\x1b[31mred", "\u009b31m", "\xff\xfe", " blank ", "\ttab", "\u202eleft", "\"quoted\"", "-rf", "\x7f",
+}
+
+// scriptOddNames is the script command "oddnames DIR": it makes files with odd
+// names there, and a link to an odd target.
+func scriptOddNames(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: oddnames DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	for _, name := range oddNames {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), []byte(name), 0o644))
+	}
+	ts.Check(os.Symlink("\x1b[2J\n", filepath.Join(dir, "link")))
+}
+
 // probeMain is Main with the command "probe".
 func probeMain() int {
-	return start(func(e *env) []*cobra.Command { return append(commands(e), newProbeCommand(e)) })
+	return start(processHost(), func(e *env) []*cobra.Command { return append(commands(e), newProbeCommand(e)) })
 }
 
 // newProbeCommand prints what the settings lead to, the password included.

@@ -81,7 +81,7 @@ type origin struct {
 
 // addGlobalFlags defines the flags that every command has.
 func addGlobalFlags(flags *pflag.FlagSet) {
-	flags.StringP("repo", "r", "", "`repository` to back up to or restore from: a folder or a bucket URL (default: $BLUESKY_REPOSITORY)")
+	flags.StringP("repo", "r", "", "`repository` to back up to or restore from: a folder (default: $BLUESKY_REPOSITORY)")
 	flags.String("repository-file", "", "`file` to read the repository location from (default: $BLUESKY_REPOSITORY_FILE)")
 	flags.StringP("password-file", "p", "", "`file` to read the repository password from (default: $BLUESKY_PASSWORD_FILE)")
 	flags.String("password-command", "", "`command` that prints the repository password (default: $BLUESKY_PASSWORD_COMMAND)")

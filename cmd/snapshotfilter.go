@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -109,6 +110,9 @@ func (l *tagLists) Type() string { return "tags" }
 type pathList []string
 
 func (l *pathList) Set(value string) error {
+	if value == "" {
+		return errors.New("the path is empty")
+	}
 	path, err := filepath.Abs(value)
 	if err != nil {
 		return err

@@ -54,6 +54,17 @@ func (o *opened) named(ctx context.Context, args []string, filter *snapshotFilte
 	return list, nil
 }
 
+// describe says in a line which snapshot s is.
+func describe(s *snapshot.Snapshot) string {
+	r := &s.Record
+	paths := make([]string, len(r.Paths))
+	for i, path := range r.Paths {
+		paths[i] = quote(path)
+	}
+	return fmt.Sprintf("snapshot %s of %s at %s by %s@%s", s.ID.Short(), strings.Join(paths, ", "),
+		formatTime(r.Time.Time().Local()), quote(r.User), quote(r.Host))
+}
+
 // lastOfEach keeps the newest n snapshots of each host and paths; 0 keeps all.
 func lastOfEach(list []snapshot.Snapshot, n int) []snapshot.Snapshot {
 	if n <= 0 {

@@ -201,6 +201,9 @@ func (m *faulty) Delete(ctx context.Context, key string, _ *driver.DeleteOptions
 		if !strings.HasPrefix(key, "state/") { // what init has probed the bucket with
 			return errors.New("an init deletes nothing else: " + key)
 		}
+		if _, ok := m.objects[key]; !ok {
+			return errAbsent
+		}
 		delete(m.objects, key)
 		return nil
 	})

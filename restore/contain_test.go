@@ -3,6 +3,7 @@ package restore
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,20 +124,28 @@ func TestDepth(t *testing.T) {
 	}{{tree.MaxDepth, 0}, {tree.MaxDepth + 1, 1}} {
 		b := newMemoryBed(t)
 		f := b.forge(t)
-		name := "a name of some length"
+		name := "name" // 20 KiB of path in all
 		f.file(1<<20, "bottom")
 		f.dir(uint64(tt.depth), tree.Entry{Name: "file", Number: 1 << 20, Type: tree.TypeFile})
 		for n := tt.depth - 1; n >= 1; n-- {
 			f.dir(uint64(n), tree.Entry{Name: name, Number: uint64(n + 1), Type: tree.TypeDir})
 		}
 		rec := &record{}
-		_, err := Run(t.Context(), b.repo, b.keys, f.commit(), Options{Target: t.TempDir()}, rec)
+		target := t.TempDir()
+		_, err := Run(t.Context(), b.repo, b.keys, f.commit(), Options{Target: target, DryRun: tt.errors > 0}, rec)
 		must(t, err)
 		if len(rec.errors) != tt.errors {
 			t.Errorf("depth %d: %d errors, want %d", tt.depth, len(rec.errors), tt.errors)
 		}
-		if want := strings.Repeat("/"+name, tt.depth-1) + "/file"; rec.items[want] != Restored || len(rec.items) < tt.depth-1 {
-			t.Errorf("depth %d: the file at the bottom is not among %d items", tt.depth, len(rec.items))
+		_, found := rec.items[strings.Repeat("/"+name, tt.depth-1)+"/file"]
+		if found != (tt.errors == 0) || len(rec.items) < tt.depth-1 {
+			t.Errorf("depth %d: the file at the bottom is among %d items: %t", tt.depth, len(rec.items), found)
+		}
+		if tt.errors == 0 {
+			out, err := exec.Command("find", target, "-type", "f", "-printf", "%d %s").Output()
+			if want := fmt.Sprintf("%d 6", tt.depth); err != nil || string(out) != want {
+				t.Errorf("find sees %q, %v; want %q", out, err, want)
+			}
 		}
 	}
 }

@@ -34,7 +34,7 @@ func newDamaged(t *testing.T) *damaged {
 	for i := range 40 {
 		writeFile(t, fmt.Sprintf("%s/%02d", source, i), treetest.Bytes(uint64(i%39), 100_000))
 	}
-	writeFile(t, source+"/large", treetest.Bytes(100, 5<<20))
+	writeFile(t, source+"/large", treetest.Bytes(100, 3<<20))
 	return &damaged{b, folder, source, b.backup(t, source)}
 }
 
@@ -213,7 +213,7 @@ func TestDamagedInPlace(t *testing.T) {
 	must(t, err)
 	before, err := os.Stat(large)
 	must(t, err)
-	for i := 1 << 20; i < 3<<20; i++ {
+	for i := 1 << 20; i < 2<<20; i++ {
 		data[i] ^= 1
 	}
 	must(t, os.WriteFile(large, data, 0o644))

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"bluesky/object"
 	"bluesky/tree"
 
 	"golang.org/x/sys/unix"
@@ -323,6 +322,3 @@ func punch(fd int, h tree.Hole) error {
 	}
 	return nil
 }
-
-// errShort: an extent reaches past the end of its block.
-var errShort = fmt.Errorf("%w: the file wants more of the block than there is", object.ErrCorrupt)

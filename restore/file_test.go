@@ -8,6 +8,7 @@ import (
 
 	"bluesky/index"
 	"bluesky/object"
+	"bluesky/repo"
 	"bluesky/restore/treetest"
 	"bluesky/tree"
 
@@ -132,5 +133,30 @@ func TestCut(t *testing.T) {
 	}
 	if len(seen) != n+1 {
 		t.Errorf("%d blocks, want %d", len(seen), n+1)
+	}
+}
+
+// TestInline restores content that stands inside the inode, into nothing and
+// over something else.
+func TestInline(t *testing.T) {
+	b := newMemoryBed(t, func(c *repo.Config) { c.Tree.InlineLimit = 100 })
+	f := b.forge(t)
+	f.inodes[2] = &tree.Inode{
+		Number: 2, Type: tree.TypeFile, Mode: 0o644, Links: 1, Size: 30, Inline: []byte("0123456789"),
+		Holes: []tree.Hole{{Offset: 5, Length: 20}},
+	}
+	f.dir(1, tree.Entry{Name: "file", Number: 2, Type: tree.TypeFile})
+	from := f.commit()
+	target := t.TempDir()
+	want := []byte("01234" + strings.Repeat("\x00", 20) + "56789")
+	for _, there := range []string{"", "something else, which is longer than that"} {
+		if there != "" {
+			must(t, os.WriteFile(target+"/file", []byte(there), 0o600))
+		}
+		result, _ := b.restore(t, from, Options{Target: target, Verify: true})
+		wantFile(t, target+"/file", want)
+		if result.BytesRestored != 10 || result.TotalBytes != 10 {
+			t.Errorf("got %+v, want 10 bytes", result)
+		}
 	}
 }

@@ -234,8 +234,8 @@ func TestInTheWay(t *testing.T) {
 // speak of.
 func TestResume(t *testing.T) {
 	source := t.TempDir()
-	for i := range 60 {
-		path := writeFile(t, fmt.Sprintf("%s/d%d/file %d", source, i%7, i), treetest.Bytes(uint64(i), 50_000+i*3000))
+	for i := range 40 {
+		path := writeFile(t, fmt.Sprintf("%s/d%d/file %d", source, i%7, i), treetest.Bytes(uint64(i), 50_000+i*2000))
 		must(t, os.Chtimes(path, time.Unix(1e9, 1), time.Unix(1e9, 1)))
 	}
 	must(t, os.Link(source+"/d0/file 0", source+"/d1/link"))
@@ -247,7 +247,7 @@ func TestResume(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		rec := &record{}
 		rec.onBytes = func() {
-			if rec.bytes > uint64(run)*500_000 {
+			if rec.bytes > uint64(run)*400_000 {
 				cancel()
 			}
 		}

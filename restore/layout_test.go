@@ -54,7 +54,7 @@ func TestLayout(t *testing.T) {
 // each limit is met all the time.
 func TestWindows(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "source")
-	data := treetest.Bytes(1, 10<<20) // many blocks
+	data := treetest.Bytes(1, 4<<20) // many blocks
 	writeFile(t, source+"/a/large", data)
 	writeFile(t, source+"/z/large again", data)
 	for i := range 100 {

@@ -328,8 +328,8 @@ func TestTarget(t *testing.T) {
 func TestManyOpenFiles(t *testing.T) {
 	source := t.TempDir()
 	var want []string
-	for i := range 3 * maxOpenFiles {
-		data := append(treetest.Bytes(uint64(i), 70_000), treetest.Bytes(1000, 300_000)...)
+	for i := range maxOpenFiles + 16 {
+		data := append(treetest.Bytes(uint64(i), 70_000), treetest.Bytes(1000, 150_000)...)
 		want = append(want, writeFile(t, filepath.Join(source, "d"+string(rune('a'+i%26)), string(rune('a'+i/26))), data))
 	}
 	sort.Strings(want)

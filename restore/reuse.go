@@ -40,7 +40,7 @@ func (s *restorer) reuse(f *file, in *tree.Inode) error {
 		if err := s.compare(f, in, old.fd); err != nil {
 			return err
 		}
-		f.unchanged = same && f.pending.Load() == before && holesAreEmpty(f.fd, in.Holes)
+		f.unchanged = same && !f.dirty && f.pending.Load() == before && holesAreEmpty(f.fd, in.Holes)
 		return nil
 	}
 	defer unix.Close(old.fd) // read only: nothing is lost
@@ -132,7 +132,9 @@ func (s *restorer) compare(f *file, in *tree.Inode, old int) error {
 		at += e.Length
 	}
 	if len(in.Inline) > 0 {
-		f.makeReady()
+		if err := f.makeReady(); err != nil {
+			return err
+		}
 		if err := s.copyBlock(f, 0, in.Inline); err != nil {
 			return err
 		}
