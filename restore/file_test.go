@@ -45,6 +45,8 @@ func TestReopen(t *testing.T) {
 			f.close()
 		}
 	}
+	os.Remove(dir + "/file") // what is there depends on which edit came last
+	writeFile(t, dir+"/file", nil)
 	if err := (&file{name: "file", fd: -1}).create(at); err == nil {
 		t.Error("a file is made where one is")
 	}
