@@ -3,7 +3,6 @@ package repo
 import (
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -41,18 +40,14 @@ func CleanerKeyPath(configDir string, id object.RepositoryID) string {
 
 // WriteCleanerKey stores k at path, with mode 0600.
 func WriteCleanerKey(path string, k CleanerKey) error {
-	data, err := json.MarshalIndent(cleanerRecord{
-		Format: cleanerFormat, Version: 1,
-		Repository: k.Repository.String(), Admin: k.Admin.String(),
-		Origin: hex.EncodeToString(k.Origin[:]), Seed: hex.EncodeToString(k.Seed[:]),
-	}, "", "  ")
+	data, err := encodeCleanerKey(k)
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return writePrivate(path, append(data, '\n'))
+	return writePrivate(path, data)
 }
 
 // ReadCleanerKey reads a cleaner key file. Its errors never hold the seed.
@@ -61,19 +56,32 @@ func ReadCleanerKey(path string) (CleanerKey, error) {
 	if err != nil {
 		return CleanerKey{}, err
 	}
-	var rec cleanerRecord
-	if err := json.Unmarshal(data, &rec); err != nil || rec.Format != cleanerFormat {
-		return CleanerKey{}, fmt.Errorf("%s: %w: not a cleaner key file", path, object.ErrCorrupt)
-	}
-	if rec.Version != 1 {
-		return CleanerKey{}, fmt.Errorf("%s: version %d: %w", path, rec.Version, object.ErrVersion)
-	}
-	var k CleanerKey
-	err = errors.Join(
-		hexField(k.Repository[:], rec.Repository), hexField(k.Admin[:], rec.Admin),
-		hexField(k.Origin[:], rec.Origin), hexField(k.Seed[:], rec.Seed))
+	k, err := decodeCleanerKey(data)
 	if err != nil {
 		return CleanerKey{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return k, nil
+}
+
+// encodeCleanerKey returns the one form of a cleaner key file.
+func encodeCleanerKey(k CleanerKey) ([]byte, error) {
+	return encodeLocal(cleanerRecord{
+		Format: cleanerFormat, Version: localVersion,
+		Repository: k.Repository.String(), Admin: k.Admin.String(),
+		Origin: hex.EncodeToString(k.Origin[:]), Seed: hex.EncodeToString(k.Seed[:]),
+	})
+}
+
+// decodeCleanerKey is the inverse of encodeCleanerKey. The error wraps
+// [object.ErrVersion] or [object.ErrCorrupt].
+func decodeCleanerKey(data []byte) (CleanerKey, error) {
+	var rec cleanerRecord
+	if err := decodeLocal(data, cleanerFormat, &rec); err != nil {
+		return CleanerKey{}, err
+	}
+	var k CleanerKey
+	err := errors.Join(
+		hexField(k.Repository[:], rec.Repository), hexField(k.Admin[:], rec.Admin),
+		hexField(k.Origin[:], rec.Origin), hexField(k.Seed[:], rec.Seed))
+	return k, err
 }

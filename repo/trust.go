@@ -2,7 +2,6 @@ package repo
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,25 +65,43 @@ func readTrust(dir string) (trust, error) {
 	if err != nil {
 		return trust{}, err
 	}
-	var rec trustRecord
-	if err := json.Unmarshal(data, &rec); err != nil || rec.Format != trustFormat {
-		return trust{}, fmt.Errorf("%s: %w: remove it to trust the repository as it is now", path, object.ErrCorrupt)
+	t, err := decodeTrust(data)
+	if err != nil {
+		return trust{}, fmt.Errorf("%s: %w: remove it to trust the repository as it is now", path, err)
 	}
-	if rec.Version != 1 {
-		return trust{}, fmt.Errorf("%s: version %d: %w", path, rec.Version, object.ErrVersion)
+	return t, nil
+}
+
+// encodeTrust returns the one form of a trust file.
+func encodeTrust(t trust) ([]byte, error) {
+	rec := trustRecord{
+		Format: trustFormat, Version: localVersion,
+		Repository: t.Repository.String(), Admin: t.Admin.String(),
+		Origin: hex.EncodeToString(t.Origin[:]), Generation: t.Generation,
+		Hash: hex.EncodeToString(t.Hash[:]),
+	}
+	if c := t.Checkpoint; c != nil {
+		rec.Checkpoint = &trustCheckpoint{c.Number, hex.EncodeToString(c.Name[:]), hex.EncodeToString(c.Hash[:])}
+	}
+	return encodeLocal(rec)
+}
+
+// decodeTrust is the inverse of encodeTrust. The error wraps
+// [object.ErrVersion] or [object.ErrCorrupt].
+func decodeTrust(data []byte) (trust, error) {
+	var rec trustRecord
+	if err := decodeLocal(data, trustFormat, &rec); err != nil {
+		return trust{}, err
 	}
 	t := trust{Generation: rec.Generation}
-	err = errors.Join(
+	err := errors.Join(
 		hexField(t.Repository[:], rec.Repository), hexField(t.Admin[:], rec.Admin),
 		hexField(t.Origin[:], rec.Origin), hexField(t.Hash[:], rec.Hash))
 	if c := rec.Checkpoint; c != nil {
 		t.Checkpoint = &CheckpointRef{Number: c.Number}
 		err = errors.Join(err, hexField(t.Checkpoint.Name[:], c.Name), hexField(t.Checkpoint.Hash[:], c.Hash))
 	}
-	if err != nil {
-		return trust{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return t, nil
+	return t, err
 }
 
 // writeTrust records t, unless a concurrent run has recorded a newer
@@ -101,54 +118,9 @@ func writeTrust(dir string, t trust, force bool) error {
 	if old, err := readTrust(dir); err == nil && !force && old.Generation > t.Generation {
 		return nil
 	}
-	rec := trustRecord{
-		Format: trustFormat, Version: 1,
-		Repository: t.Repository.String(), Admin: t.Admin.String(),
-		Origin: hex.EncodeToString(t.Origin[:]), Generation: t.Generation,
-		Hash: hex.EncodeToString(t.Hash[:]),
-	}
-	if c := t.Checkpoint; c != nil {
-		rec.Checkpoint = &trustCheckpoint{c.Number, hex.EncodeToString(c.Name[:]), hex.EncodeToString(c.Hash[:])}
-	}
-	data, err := json.MarshalIndent(rec, "", "  ")
+	data, err := encodeTrust(t)
 	if err != nil {
 		return err
 	}
-	return writePrivate(filepath.Join(dir, "trust.json"), append(data, '\n'))
-}
-
-// writePrivate replaces the file at path atomically, readable by its owner
-// only. It is durable on return.
-func writePrivate(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // gone already after the rename
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync())
-	err = errors.Join(err, f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
-}
-
-// hexField decodes exactly len(dst) bytes.
-func hexField(dst []byte, s string) error {
-	if len(s) != 2*len(dst) {
-		return fmt.Errorf("%w: want %d hex digits", object.ErrCorrupt, 2*len(dst))
-	}
-	if _, err := hex.Decode(dst, []byte(s)); err != nil {
-		return fmt.Errorf("%w: %w", object.ErrCorrupt, err)
-	}
-	return nil
+	return writePrivate(filepath.Join(dir, "trust.json"), data)
 }
