@@ -45,28 +45,19 @@ func newBedWith(t testing.TB, edit func(*repo.Config)) *bed {
 	config.Tree.ExtentsMax, config.Tree.DirMax, config.Tree.XattrInline = 4, 4, 4
 	config.Segment.DataTarget, config.Segment.MetaTarget = 256<<10, 64<<10
 	edit(&config)
-	raw, err := repo.EncodeConfig(config)
-	must(t, err)
-	b := newBedOf(t, raw)
-	if b.repo.Config() != config {
-		t.Fatal("the parameters of the test were not adopted")
-	}
-	return b
+	return newBedOf(t, &config)
 }
 
 // newDefaultBed makes a repository with the parameters that init gives.
 func newDefaultBed(t testing.TB) *bed { return newBedOf(t, nil) }
 
-// newBedOf makes a repository of a given bluesky.json, if it is not nil.
-func newBedOf(t testing.TB, config []byte) *bed {
+// newBedOf makes a repository of the given parameters, nil for the default.
+func newBedOf(t testing.TB, parameters *repo.Config) *bed {
 	t.Helper()
 	b := &bed{bucket: newMemory(), state: t.TempDir(), seen: map[object.ID]bool{}}
-	if config != nil {
-		b.bucket.objects[repo.ConfigKey] = config
-	}
 	b.bucket.deletes = true
 	_, err := keyring.Create(t.Context(), b.bucket.store(t), keyring.Options{
-		Password: []byte("secret"), Slot: cheapSlot, Now: time.Unix(1e9, 0), ConfigDir: b.state,
+		Password: []byte("secret"), Slot: cheapSlot, Now: time.Unix(1e9, 0), ConfigDir: b.state, Parameters: parameters,
 	})
 	if err != nil {
 		t.Fatal(err)

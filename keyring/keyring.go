@@ -29,6 +29,11 @@ var (
 	ErrNoSlot = errors.New("the repository has no key slot; restore its keys folder from a copy")
 )
 
+// ErrOtherParameters: a bluesky.json of a repository that was never finished
+// has other parameters than this one would.
+var ErrOtherParameters = errors.New("there is a bluesky.json with other parameters and no repository behind it; " +
+	"remove that file, if it is yours, and run init again")
+
 // Options say how a repository is made.
 type Options struct {
 	Password  []byte
@@ -38,6 +43,19 @@ type Options struct {
 	Slot      seal.SlotParams // zero is the default
 	Now       time.Time
 	Rand      io.Reader // nil is crypto/rand
+	// Parameters of the repository, whose id and time of creation do not count;
+	// nil is the default.
+	Parameters *repo.Config
+}
+
+// config returns the parameters of a new repository of the given id.
+func (o Options) config(id object.RepositoryID) repo.Config {
+	c := repo.DefaultConfig(id, o.Now)
+	if o.Parameters != nil {
+		c = *o.Parameters
+		c.ID, c.Created = id, o.Now.UTC().Truncate(time.Second)
+	}
+	return c
 }
 
 // Create makes a repository in st. Generation 0 is its commit point: before
@@ -45,7 +63,8 @@ type Options struct {
 // ignored; see [repo.Creation]. The cleaner key file is written before, so
 // that no repository lacks one.
 //
-// The error wraps [repo.ErrRepositoryExists] where there is one.
+// The error wraps [repo.ErrRepositoryExists] where there is one, and
+// [ErrOtherParameters] where one was begun with other parameters.
 func Create(ctx context.Context, st *store.Store, options Options) (_ repo.Config, err error) {
 	// One init at a time on this machine: one that comes too late would put the
 	// cleaner key that nobody knows in the place of the winner's.
@@ -64,9 +83,16 @@ func Create(ctx context.Context, st *store.Store, options Options) (_ repo.Confi
 	if _, err := io.ReadFull(options.Rand, id[:]); err != nil {
 		return repo.Config{}, err
 	}
-	creation, err := repo.Prepare(ctx, st, repo.DefaultConfig(id, options.Now))
+	proposed := options.config(id)
+	creation, err := repo.Prepare(ctx, st, proposed)
 	if err != nil {
 		return repo.Config{}, err
+	}
+	// An interrupted init has left these parameters, or somebody has put his
+	// own there, say without padding.
+	proposed.ID, proposed.Created = creation.Config.ID, creation.Config.Created
+	if creation.Config != proposed {
+		return repo.Config{}, ErrOtherParameters
 	}
 	return creation.Config, complete(ctx, creation, options)
 }

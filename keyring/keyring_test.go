@@ -387,3 +387,36 @@ func TestRandomnessIsAParameter(t *testing.T) {
 		t.Error("created without enough randomness")
 	}
 }
+
+// TestCreateRefusesOtherParameters: whoever owns the bucket does not choose how
+// the repository in it is made.
+func TestCreateRefusesOtherParameters(t *testing.T) {
+	o := options(t, "secret")
+	for name, edit := range map[string]func(*repo.Config){
+		"no padding":    func(c *repo.Config) { c.Padding = "none" },
+		"large chunks":  func(c *repo.Config) { c.Chunker.Bits = 22 },
+		"inline":        func(c *repo.Config) { c.Tree.InlineLimit = 4096 },
+		"small segment": func(c *repo.Config) { c.Segment.DataTarget = 1 << 16 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := memory(t)
+			config := repo.DefaultConfig(object.RepositoryID{7}, o.Now)
+			edit(&config)
+			raw, err := repo.EncodeConfig(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := st.PutNew(t.Context(), repo.ConfigKey, raw); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Create(t.Context(), st, o); !errors.Is(err, ErrOtherParameters) {
+				t.Errorf("got %v, want %v", err, ErrOtherParameters)
+			}
+			asked := o
+			asked.Parameters = &config
+			if got := create(t, st, asked); got != config {
+				t.Errorf("asked for, and got %+v", got)
+			}
+		})
+	}
+}
