@@ -17,7 +17,7 @@ var mayRefer = map[object.Kind][]object.Kind{
 	object.KindDir:      {object.KindDir},
 	object.KindInodes:   {object.KindBlock, object.KindList, object.KindDir},
 	object.KindImap:     {object.KindInodes, object.KindImap},
-	object.KindSnapshot: {object.KindInodes, object.KindImap},
+	object.KindSnapshot: {object.KindImap},
 }
 
 // A graph checks invariant I1: what a visible object refers to is visible, and
