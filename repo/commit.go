@@ -153,8 +153,10 @@ func createBytes(ctx context.Context, st *store.Store, key string, data []byte) 
 			return bytes.Equal(there, data), nil
 		case errors.Is(err, store.ErrTooLarge):
 			return false, nil
-		case !errors.Is(err, store.ErrNotFound) || attempt == maxPuts || ctx.Err() != nil:
-			return false, errors.Join(putErr, err)
+		case !errors.Is(err, store.ErrNotFound):
+			return false, fmt.Errorf("%w; and what is there now is unknown: %w", putErr, err)
+		case attempt == maxPuts || ctx.Err() != nil:
+			return false, putErr
 		}
 	}
 }

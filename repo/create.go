@@ -31,7 +31,9 @@ type Creation struct {
 
 // Prepare creates bluesky.json with the parameters of proposed, or adopts one
 // that an interrupted init has left. The error wraps [ErrRepositoryExists]
-// where the repository is complete.
+// where the repository is complete, and [object.ErrCorrupt] where it was: what
+// is missing there has to come back from a copy, and a new one in its place
+// would shut everybody out.
 func Prepare(ctx context.Context, st *store.Store, proposed Config) (*Creation, error) {
 	raw, err := EncodeConfig(proposed)
 	if err != nil {
@@ -55,6 +57,9 @@ func Prepare(ctx context.Context, st *store.Store, proposed Config) (*Creation, 
 	case !errors.Is(err, store.ErrNotFound):
 		return nil, fmt.Errorf("generation 0: %w", err)
 	}
+	if err := lost(ctx, st, GenerationKey(0)); err != nil {
+		return nil, err
+	}
 	return &Creation{Config: config, store: st, raw: raw}, nil
 }
 
@@ -66,6 +71,9 @@ func probe(ctx context.Context, st *store.Store, id object.RepositoryID) error {
 	case err == nil:
 		return nil
 	case !errors.Is(err, store.ErrNotFound):
+		return err
+	}
+	if err := lost(ctx, st, ConfigKey); err != nil {
 		return err
 	}
 	return st.Probe(ctx, CheckpointName(id).Key())

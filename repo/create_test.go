@@ -3,6 +3,7 @@ package repo
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -131,6 +132,42 @@ func TestNoRepository(t *testing.T) {
 	create(t, f.open(t))
 	if _, err := Prepare(t.Context(), f.open(t), testConfig()); !errors.Is(err, ErrRepositoryExists) {
 		t.Errorf("a whole one: %v", err)
+	}
+}
+
+// TestLostIdentity: where generations are, a missing bluesky.json or generation
+// 0 is damage. Open does not say that an init would help, and no init puts
+// another one, or anything else, into a place that a copy has to fill.
+func TestLostIdentity(t *testing.T) {
+	for _, key := range []string{ConfigKey, GenerationKey(0)} {
+		t.Run(key, func(t *testing.T) {
+			f := newFaulty()
+			create(t, f.open(t))
+			backUp(t, open(t, f.open(t), Options{}), 1)
+			f.remove(key)
+			before := f.names("")
+			_, err := Open(t.Context(), f.open(t), Options{})
+			if !errors.Is(err, object.ErrCorrupt) || errors.Is(err, ErrNoRepository) {
+				t.Errorf("open: %v", err)
+			}
+			if err := initialize(f.open(t), 2); !errors.Is(err, object.ErrCorrupt) {
+				t.Errorf("init: %v", err)
+			}
+			if after := f.names(""); !slices.Equal(after, before) {
+				t.Errorf("init has left %v, there was %v", after, before)
+			}
+		})
+	}
+}
+
+// TestRefusedPut: what a put that did not happen ends with is one sentence; that
+// nothing is found when the name is read back is what it says already.
+func TestRefusedPut(t *testing.T) {
+	f := newFaulty()
+	f.put = func(string, []byte) fault { return refuse }
+	_, err := createBytes(t.Context(), f.open(t), "idx/00", []byte("bytes"))
+	if !errors.Is(err, errFault) || errors.Is(err, store.ErrNotFound) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want only %v", err, errFault)
 	}
 }
 

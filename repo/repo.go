@@ -92,11 +92,19 @@ type view struct {
 // the trust file knows another one by the same id.
 func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) {
 	config, raw, err := readConfig(ctx, st)
+	if errors.Is(err, ErrNoRepository) {
+		if err := lost(ctx, st, ConfigKey); err != nil {
+			return nil, err
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	data, err := st.Get(ctx, GenerationKey(0), generationMax)
 	if errors.Is(err, store.ErrNotFound) {
+		if err := lost(ctx, st, GenerationKey(0)); err != nil {
+			return nil, err
+		}
 		return nil, fmt.Errorf("%w: its init was interrupted; run init again", ErrNoRepository)
 	}
 	if err != nil {
@@ -158,6 +166,22 @@ func readConfig(ctx context.Context, st *store.Store) (Config, []byte, error) {
 	}
 	config, err := DecodeConfig(raw)
 	return config, raw, err
+}
+
+// lost returns an error if key, which is not there, once was: generations come
+// after it. Nothing tells so in a repository that has none but generation 0,
+// and that one holds no snapshot.
+func lost(ctx context.Context, st *store.Store, key string) error {
+	for e, err := range st.List(ctx, "gen/") {
+		if err != nil {
+			return fmt.Errorf("%s: not found, and what is there instead cannot be listed: %w", key, err)
+		}
+		if _, err := st.Stat(ctx, key); err == nil {
+			return nil // an init has come to its end meanwhile
+		}
+		return fmt.Errorf("%s: %w: it is missing, but %s is there", key, object.ErrCorrupt, e.Key)
+	}
+	return nil
 }
 
 // Config returns the parameters of the repository.
