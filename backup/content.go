@@ -2,6 +2,7 @@ package backup
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"bluesky/tree"
@@ -16,11 +17,23 @@ type contentReader struct {
 	holes    []tree.Hole
 	offset   int64 // of the next byte to read
 	next     int   // hole that is not passed yet
+	sizeless bool  // the size is given as 0, so the file is read to its end
 	progress Progress
 }
 
+// sizelessMax is how long a file may be whose size is given as 0. Most of such
+// files are empty; but those of procfs are not, nor those of a file system that
+// learns a size only by reading. Some of procfs have no end worth reaching.
+const sizelessMax = 16 << 20
+
+var errSizeless = fmt.Errorf("its size is given as 0, and it has more than %d bytes", sizelessMax)
+
 func newContentReader(fd int, in *tree.Inode, progress Progress) *contentReader {
-	return &contentReader{fd: fd, size: int64(in.Size), holes: in.Holes, progress: progress}
+	r := &contentReader{fd: fd, size: int64(in.Size), holes: in.Holes, progress: progress}
+	if r.size == 0 {
+		r.size, r.sizeless = sizelessMax+4096, true // procfs has files of records
+	}
+	return r
 }
 
 // Read is an [io.Reader]. Its errors other than io.EOF are *sourceReadError.
@@ -47,10 +60,22 @@ func (r *contentReader) Read(p []byte) (int, error) {
 		return 0, &sourceReadError{err}
 	case n == 0: // the file has shrunk
 		return 0, io.EOF
+	case r.sizeless && r.offset == 0 && r.hasSize(): // it was empty, and is written to now
+		r.size = 0
+		return 0, io.EOF
 	}
 	r.offset += int64(n)
+	if r.sizeless && r.offset > sizelessMax {
+		return 0, &sourceReadError{errSizeless}
+	}
 	r.progress.Bytes(n)
 	return n, nil
+}
+
+// hasSize reports whether the file has a size by now.
+func (r *contentReader) hasSize() bool {
+	var st unix.Stat_t
+	return unix.Fstat(r.fd, &st) == nil && st.Size > 0
 }
 
 // read returns the size and the holes of the file as it was read: less than

@@ -2,7 +2,9 @@ package backup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -269,6 +271,42 @@ func TestFileChangesWhileRead(t *testing.T) {
 }
 
 // A hole that is punched while the file is read leaves a file that reads.
+// TestSizeless: a file whose size is given as 0 is stored as it reads, and is an
+// error where it goes on and on.
+func TestSizeless(t *testing.T) {
+	b := newBed(t)
+	const name = "/proc/self/limits"
+	want, err := os.ReadFile(name)
+	must(t, err)
+	result := b.run(t, paths(name))
+	if in := b.inode(t, b.snapshot(t, result.Snapshot), name[1:]); in.Size != uint64(len(want)) {
+		t.Errorf("%s has %d bytes in the snapshot, %d when it is read", name, in.Size, len(want))
+	}
+	f, err := os.Open("/dev/zero")
+	must(t, err)
+	defer f.Close()
+	n, err := io.Copy(io.Discard, newContentReader(int(f.Fd()), &tree.Inode{}, NoProgress{}))
+	if !errors.Is(err, errSizeless) || n > sizelessMax {
+		t.Errorf("read %d endless bytes, %v", n, err)
+	}
+}
+
+// TestEmptyFileGrows: what was empty when it was opened, and is no more when it
+// is read, is stored as it was, with the times that belong to that.
+func TestEmptyFileGrows(t *testing.T) {
+	name := write(t, filepath.Join(t.TempDir(), "file"), "later")
+	f, err := os.Open(name)
+	must(t, err)
+	defer f.Close()
+	r := newContentReader(int(f.Fd()), &tree.Inode{}, NoProgress{})
+	if n, err := r.Read(make([]byte, 100)); n != 0 || err != io.EOF {
+		t.Errorf("read %d bytes, %v", n, err)
+	}
+	if size, _ := r.read(); size != 0 {
+		t.Errorf("size %d, want 0", size)
+	}
+}
+
 func TestHolePunchedWhileRead(t *testing.T) {
 	b := newBed(t)
 	dir := t.TempDir()
