@@ -77,7 +77,7 @@ func (e *env) catConfig(ctx context.Context) error {
 }
 
 func (e *env) catSnapshot(ctx context.Context, name string) error {
-	o, err := e.openKeyed(ctx)
+	o, err := e.openToRead(ctx)
 	if err != nil {
 		return err
 	}

@@ -70,6 +70,7 @@ func exitRules() []exitRule {
 		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
 		{is: object.ErrCorrupt, code: exitFatal, hint: hintCheck},
+		{is: repo.ErrNotFound, code: exitFatal, hint: hintCheck},
 		{is: store.ErrNotFound, code: exitFatal, hint: hintCheck},
 	}
 }

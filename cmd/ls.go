@@ -38,7 +38,7 @@ in the given directories.`,
 	cmd.Flags().BoolVarP(&l.long, "long", "l", false, "show mode, owner, size and time as well")
 	cmd.Flags().BoolVar(&l.recursive, "recursive", false, "show what is below the given directories, too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := e.openKeyed(cmd.Context())
+		o, err := e.openToRead(cmd.Context())
 		if err != nil {
 			return err
 		}

@@ -47,6 +47,16 @@ func (e *env) openKeyed(ctx context.Context) (*opened, error) {
 	return o, o.finish(o.refresh(ctx))
 }
 
+// openToRead is openKeyed for commands that only read: what is damaged costs
+// them no more than what only that holds.
+func (e *env) openToRead(ctx context.Context) (*opened, error) {
+	o, err := e.openKeyed(ctx)
+	if err == nil {
+		o.repo.PassOverLostRuns()
+	}
+	return o, err
+}
+
 // openUnread opens the repository with its password if one is configured, else
 // without, and leaves the log to the caller, who may find it damaged.
 func (e *env) openUnread(ctx context.Context) (*opened, error) {

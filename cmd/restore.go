@@ -68,7 +68,7 @@ func (e *env) restore(ctx context.Context, f *restoreFlags, arg string) error {
 	if err := f.complete(e); err != nil {
 		return err
 	}
-	o, err := e.openKeyed(ctx)
+	o, err := e.openToRead(ctx)
 	if err != nil {
 		return err
 	}

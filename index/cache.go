@@ -53,7 +53,7 @@ func (c *Cache) Run(ctx context.Context, want Meta, fetch func(context.Context) 
 	}
 	data, err := fetch(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("fetch run %s: %w", want.Name, err)
+		return nil, fmt.Errorf("fetch it: %w", err)
 	}
 	r, err := Load(data, want)
 	if err != nil || c == nil {

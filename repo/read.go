@@ -28,10 +28,12 @@ func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 	if err := r.openRuns(ctx, s); err != nil {
 		return nil, err
 	}
-	runs := make([]*index.Run, len(s.Runs))
-	at := make([]uint64, len(s.Runs))
-	for i, run := range s.Runs {
-		runs[i], at[i] = r.runs[run.Name], run.Generation
+	runs := make([]*index.Run, 0, len(s.Runs))
+	at := make([]uint64, 0, len(s.Runs))
+	for _, run := range s.Runs {
+		if opened := r.runs[run.Name]; opened != nil { // else passed over
+			runs, at = append(runs, opened), append(at, run.Generation)
+		}
 	}
 	hidden := func(name pack.Name) bool { _, ok := s.Condemned[name]; return ok }
 	built, err := index.New(runs, at, hidden)
@@ -42,9 +44,16 @@ func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 	return built, nil
 }
 
+// PassOverLostRuns makes r read around runs that are gone or damaged: what no
+// other run names is [ErrNotFound] then, and the rest can be read. Each such
+// run is one of [Repo.Problems]. It is for who only reads, before anything else
+// is done with r.
+func (r *Repo) PassOverLostRuns() { r.passOver = true }
+
 // openRuns opens the runs of s that are not open yet. It needs r.mu.
 func (r *Repo) openRuns(ctx context.Context, s *State) error {
 	opened := make([]*index.Run, len(s.Runs))
+	lost := make([]error, len(s.Runs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readAhead)
 	for i, run := range s.Runs {
@@ -55,10 +64,19 @@ func (r *Repo) openRuns(ctx context.Context, s *State) error {
 			opened[i], err = r.openRun(gctx, run.AddRun, func(ctx context.Context) ([]byte, error) {
 				return r.store.Get(ctx, run.Name.Key(), int64(run.Size))
 			})
+			if r.passOver && (errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, object.ErrCorrupt)) {
+				lost[i], err = err, nil
+			}
 			return err
 		})
 	}
 	err := g.Wait()
+	for i, cause := range lost {
+		if name := s.Runs[i].Name; cause != nil && !r.lost[name] {
+			r.lost[name] = true
+			r.problem(fmt.Errorf("%w; what stands in no other run cannot be read", cause))
+		}
+	}
 	for i, run := range opened {
 		if run != nil {
 			r.runs[s.Runs[i].Name] = run

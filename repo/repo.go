@@ -64,6 +64,7 @@ type Repo struct {
 	options  Options
 	cache    *index.Cache
 	segments *segmentCache
+	passOver bool // runs that are lost; constant once r is in use
 
 	mu      sync.Mutex
 	pinned  bool   // the identity is confirmed by a key or the trust file
@@ -73,7 +74,8 @@ type Repo struct {
 	// log, or has taken as it was when it knew nothing else.
 	verified *CheckpointRef
 	runs     map[index.RunName]*index.Run
-	view     view // the last that was asked for
+	lost     map[index.RunName]bool // runs that were passed over
+	view     view                   // the last that was asked for
 
 	problems []error
 }
@@ -119,6 +121,7 @@ func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) 
 		options:  options.filled(config.ID),
 		segments: newSegmentCache(st),
 		runs:     map[index.RunName]*index.Run{},
+		lost:     map[index.RunName]bool{},
 	}
 	if r.options.CacheDir != "" {
 		r.cache, err = index.OpenCache(r.options.CacheDir)
@@ -285,7 +288,8 @@ func (r *Repo) problem(err error) {
 }
 
 // Problems returns what went wrong on this machine's side and was no reason to
-// stop: a trust file, a journal or a cache that cannot be written.
+// stop: a trust file, a journal or a cache that cannot be written; and runs
+// that were passed over.
 func (r *Repo) Problems() []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -334,6 +334,44 @@ func TestIndexIsThatOfTheHeaders(t *testing.T) {
 	}
 }
 
+// TestPassOverLostRuns: a run that is gone or damaged costs a reader that asks
+// for it what stands in no other, and any other client everything.
+func TestPassOverLostRuns(t *testing.T) {
+	for name, damage := range map[string]func(f *faulty, key string){
+		"gone":    func(f *faulty, key string) { f.remove(key) },
+		"empty":   func(f *faulty, key string) { f.set(key, nil) },
+		"longer":  func(f *faulty, key string) { data, _ := f.get(key); f.set(key, append(data, 0)) },
+		"flipped": func(f *faulty, key string) { data, _ := f.get(key); data[100] ^= 1; f.set(key, data) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFaulty()
+			create(t, f.open(t))
+			r := open(t, f.open(t), Options{})
+			lost, kept := backUp(t, r, 1), backUp(t, r, 2)
+			damage(f, lost.Runs[0].Name.Key())
+			first, second := lost.Snapshots[0].ID, kept.Snapshots[1].ID
+
+			strict := open(t, f.open(t), Options{})
+			refresh(t, strict)
+			if _, _, err := strict.Sealed(t.Context(), second); err == nil {
+				t.Error("read without a run by who did not ask for it")
+			}
+			reader := open(t, f.open(t), Options{})
+			reader.PassOverLostRuns()
+			refresh(t, reader)
+			if _, _, err := reader.Sealed(t.Context(), second); err != nil {
+				t.Errorf("an object of the other run: %v", err)
+			}
+			if _, _, err := reader.Sealed(t.Context(), first); !errors.Is(err, ErrNotFound) {
+				t.Errorf("an object of the lost run: %v, want %v", err, ErrNotFound)
+			}
+			if got := reader.Problems(); len(got) != 1 {
+				t.Errorf("problems %v, want one", got)
+			}
+		})
+	}
+}
+
 // TestSealed reads back what was added, from a cache, and says what is gone.
 func TestSealed(t *testing.T) {
 	r, f := newRepo(t)
