@@ -24,12 +24,15 @@ type host struct {
 	ask    askFunc
 	getenv func(string) string
 	now    func() time.Time
+	// program is the file that runs; "" if unknown.
+	program string
 	// slot is what a key slot costs to open, where init makes one; zero is
 	// the default. Only tests have another.
 	slot seal.SlotParams
 }
 
 func processHost() host {
+	program, _ := os.Executable() // which only hints are made of
 	return host{
 		stdin:          os.Stdin,
 		stdout:         os.Stdout,
@@ -46,6 +49,8 @@ func processHost() host {
 		ask:    askTerminal(int(os.Stdin.Fd())),
 		getenv: os.Getenv,
 		now:    time.Now,
+
+		program: program,
 	}
 }
 

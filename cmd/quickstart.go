@@ -207,8 +207,18 @@ func (o *opened) printNewest(ctx context.Context, f *backupFlags) error {
 	return o.env.printSnapshots(lastOfEach(list, 1), false)
 }
 
+// programName returns how the program is called again: by its name, but where
+// `go run` has built it into a folder that is gone when it ends.
+func programName(executable string) string {
+	if strings.Contains(executable, "/go-build") {
+		return "go run ."
+	}
+	return "bluesky"
+}
+
+// printNextSteps says what to do with what is there now.
 func (e *env) printNextSteps(f *backupFlags) {
-	bluesky := "bluesky"
+	bluesky := programName(e.program)
 	s := &e.settings
 	for _, given := range []struct{ key, flag, value string }{ // flags have to be given again
 		{"repository", "-r", s.Repository}, {"repository_file", "--repository-file", s.RepositoryFile},

@@ -166,3 +166,17 @@ func TestProcessHostHasNoCheapSlots(t *testing.T) {
 		t.Errorf("got %+v, want none: the default", got)
 	}
 }
+
+// TestProgramName: what quickstart says comes next works where it is typed.
+func TestProgramName(t *testing.T) {
+	for executable, want := range map[string]string{
+		"":                    "bluesky",
+		"/home/a/bin/bluesky": "bluesky",
+		"/tmp/go-build3051743811/b001/exe/bluesky":    "go run .",
+		"/home/a/.cache/go-build/ab/abcdef-d/bluesky": "go run .",
+	} {
+		if got := programName(executable); got != want {
+			t.Errorf("programName(%q) = %q, want %q", executable, got, want)
+		}
+	}
+}
