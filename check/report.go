@@ -242,7 +242,7 @@ func (c *checker) level() (string, []string) {
 	}
 	switch {
 	case c.options.ReadData && c.keys != nil:
-		level += "; all data decrypted, all snapshots restorable"
+		level += "; all data decrypted, trees of all snapshots"
 	case c.options.ReadData:
 		level += "; all sums and hashes; without the key"
 		unseen = append(unseen, "without the key: whether objects decrypt to what their ids say, and what the trees of the snapshots say")
