@@ -15,6 +15,7 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/store/fault"
 )
 
 func journals(t testing.TB, r *Repo) []string {
@@ -156,7 +157,7 @@ func TestDurabilityOrder(t *testing.T) {
 	r, f := newRepo(t)
 	var mu sync.Mutex
 	known := map[object.ID]bool{}
-	f.put = func(key string, data []byte) fault {
+	f.put = func(key string, data []byte) fault.Effect {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -164,7 +165,7 @@ func TestDurabilityOrder(t *testing.T) {
 			h, err := decodeHeader(data)
 			if err != nil {
 				t.Error(err)
-				return refuse
+				return fault.Refuse
 			}
 			if h.Class == object.ClassMeta {
 				for _, id := range h.External {
@@ -184,7 +185,7 @@ func TestDurabilityOrder(t *testing.T) {
 			run, err := index.Decode(bytes.Clone(data), r.config.ID, name)
 			if err != nil {
 				t.Error(err)
-				return refuse
+				return fault.Refuse
 			}
 			for row := range run.Rows() {
 				if !known[row.ID] {
@@ -192,11 +193,11 @@ func TestDurabilityOrder(t *testing.T) {
 				}
 			}
 		case strings.HasPrefix(key, "gen/"):
-			if len(f.names("idx/")) == 0 {
+			if len(f.Objects.Keys("idx/")) == 0 {
 				t.Error("the generation came before the run")
 			}
 		}
-		return none
+		return fault.None
 	}
 	s := begin(t, r)
 	var roots []object.ID
@@ -208,7 +209,7 @@ func TestDurabilityOrder(t *testing.T) {
 	if _, err := s.Commit(t.Context(), AddSnapshot{ID: id, Root: root}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(f.names("seg/")); n < 6 {
+	if n := len(f.Objects.Keys("seg/")); n < 6 {
 		t.Errorf("%d segments", n)
 	}
 }
@@ -226,11 +227,11 @@ func decodeHeader(segment []byte) (*pack.Header, error) {
 func TestFailedUpload(t *testing.T) {
 	r, f := newRepo(t)
 	var puts atomic.Int32
-	f.put = func(key string, _ []byte) fault {
+	f.put = func(key string, _ []byte) fault.Effect {
 		if strings.HasPrefix(key, "seg/") && puts.Add(1) > 2 {
-			return refuse
+			return fault.Refuse
 		}
-		return none
+		return fault.None
 	}
 	s := begin(t, r)
 	var err error
@@ -243,14 +244,14 @@ func TestFailedUpload(t *testing.T) {
 	if err == nil {
 		_, err = s.Commit(t.Context(), AddSnapshot{})
 	}
-	if !errors.Is(err, errFault) {
+	if !errors.Is(err, fault.ErrRefused) {
 		t.Errorf("got %v, want the fault", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if len(f.names("gen/")) != 1 || len(f.names("seg/")) != 2 {
-		t.Errorf("%d generations, %d segments", len(f.names("gen/")), len(f.names("seg/")))
+	if len(f.Objects.Keys("gen/")) != 1 || len(f.Objects.Keys("seg/")) != 2 {
+		t.Errorf("%d generations, %d segments", len(f.Objects.Keys("gen/")), len(f.Objects.Keys("seg/")))
 	}
 }
 
@@ -272,7 +273,7 @@ func TestCanceledSession(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if len(f.names("gen/")) != 1 {
+	if len(f.Objects.Keys("gen/")) != 1 {
 		t.Error("committed")
 	}
 }
@@ -329,7 +330,7 @@ func TestIndexIsThatOfTheHeaders(t *testing.T) {
 			t.Errorf("run %s is not that of its segments: %v", run.Name, err)
 		}
 	}
-	if n := len(f.names("seg/")); segments != n {
+	if n := len(f.Objects.Keys("seg/")); segments != n {
 		t.Errorf("the runs have %d segments, the bucket %d", segments, n)
 	}
 }
@@ -338,10 +339,10 @@ func TestIndexIsThatOfTheHeaders(t *testing.T) {
 // for it what stands in no other, and any other client everything.
 func TestPassOverLostRuns(t *testing.T) {
 	for name, damage := range map[string]func(f *faulty, key string){
-		"gone":    func(f *faulty, key string) { f.remove(key) },
-		"empty":   func(f *faulty, key string) { f.set(key, nil) },
-		"longer":  func(f *faulty, key string) { data, _ := f.get(key); f.set(key, append(data, 0)) },
-		"flipped": func(f *faulty, key string) { data, _ := f.get(key); data[100] ^= 1; f.set(key, data) },
+		"gone":    func(f *faulty, key string) { f.Objects.Remove(key) },
+		"empty":   func(f *faulty, key string) { f.Objects.Set(key, nil) },
+		"longer":  func(f *faulty, key string) { data := f.Objects.Get(key); f.Objects.Set(key, append(data, 0)) },
+		"flipped": func(f *faulty, key string) { data := f.Objects.Get(key); data[100] ^= 1; f.Objects.Set(key, data) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFaulty()
@@ -388,7 +389,7 @@ func TestSealed(t *testing.T) {
 		t.Errorf("an id of nothing: %v", err)
 	}
 	for _, name := range f.segments(t) {
-		f.remove(name.Key())
+		f.Objects.Remove(name.Key())
 	}
 	fresh := open(t, f.open(t), Options{})
 	refresh(t, fresh)

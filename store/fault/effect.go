@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gocloud.dev/blob/driver"
@@ -66,6 +67,7 @@ const (
 	flip
 	truncate
 	absent
+	stale
 	omit
 	repeat
 )
@@ -87,6 +89,7 @@ var hows = [...]struct {
 	flip:     {"flipped", Get | Range},
 	truncate: {"truncated", Get | Range | Stat},
 	absent:   {"absent", Get | Range | Stat | Delete},
+	stale:    {"stale", List},
 	omit:     {"omitting", List},
 	repeat:   {"repeating", List},
 }
@@ -137,6 +140,10 @@ func Flip(n int64) Effect { return Effect{how: flip, n: n} }
 // Truncate shows an object as if it had n bytes, modulo its length.
 func Truncate(n int64) Effect { return Effect{how: truncate, n: n} }
 
+// Stale shows the first n entries, modulo their number, of a page of a listing,
+// and that nothing follows.
+func Stale(n int64) Effect { return Effect{how: stale, n: n} }
+
 // Omit leaves entry n, modulo their number, out of a page of a listing.
 func Omit(n int64) Effect { return Effect{how: omit, n: n} }
 
@@ -151,10 +158,10 @@ func (e Effect) With(err error) Effect {
 	return e
 }
 
-// With parameter n.
+// with returns e with another parameter, for effects where it may be any.
 func (e Effect) with(n int64) Effect {
 	switch e.how {
-	case breakOff, short, flip, truncate, omit, repeat:
+	case breakOff, short, flip, truncate, stale, omit, repeat:
 		e.n = n
 	}
 	return e
@@ -200,17 +207,18 @@ func (e Effect) wait(ctx context.Context) error {
 	}
 }
 
-// page returns a page of a listing as e makes it.
-func (e Effect) page(objects []*driver.ListObject) []*driver.ListObject {
-	if len(objects) == 0 {
-		return objects
+// page makes of a page of a listing what e makes of it.
+func (e Effect) page(p *driver.ListPage) {
+	if len(p.Objects) == 0 {
+		return
 	}
-	i := int(e.n % int64(len(objects)))
+	i := int(e.n % int64(len(p.Objects)))
 	switch e.how {
+	case stale:
+		p.Objects, p.NextPageToken = p.Objects[:i], nil
 	case omit:
-		return append(objects[:i:i], objects[i+1:]...)
+		p.Objects = slices.Delete(p.Objects, i, i+1)
 	case repeat:
-		return append(objects[:i+1:i+1], objects[i:]...)
+		p.Objects = slices.Insert(p.Objects, i, p.Objects[i])
 	}
-	return objects
 }

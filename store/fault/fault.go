@@ -13,6 +13,7 @@
 //   - report a failure, and execute the write later, when its caller has long
 //     read back that nothing is there, or has died ([Delay]);
 //   - break off the body of a read, with an error or without ([BreakOff], [Short]);
+//   - show in a listing only later what was put ([Stale]);
 //   - take any time ([Slow], [Wait]).
 //
 // What it must never do, and what has to be noticed before it does harm:

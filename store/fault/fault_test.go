@@ -205,6 +205,7 @@ func TestListEffects(t *testing.T) {
 		effect fault.Effect
 		want   []string
 	}{
+		{fault.Stale(2), []string{"a", "b"}},
 		{fault.Omit(4), []string{"a", "key"}},
 		{fault.Repeat(2), []string{"a", "b", "key", "key"}},
 		{fault.Flip(1), []string{"a", "b", "key"}}, // none for listings
@@ -327,10 +328,11 @@ func TestSweep(t *testing.T) {
 	want := []string{
 		"refused key [new newer]", "refused new [newer]", "refused newer [new]",
 		"reply lost new [new newer]", "reply lost newer [new newer]",
-		"reply lost, done later new [new newer]", "reply lost, done later newer [new newer]",
+		"reply lost and done later new [new newer]", "reply lost and done later newer [new newer]",
 		"killed before key []", "killed before new []", "killed before newer [new]",
 		"killed after new [new]", "killed after newer [new newer]",
-		"killed after, done later new [new]", "killed after, done later newer [new newer]",
+		"killed and done later new [new]", "killed and done later newer [new newer]",
+		"killed and done last new [new]", "killed and done last newer [new newer]",
 	}
 	if !slices.Equal(cases, want) {
 		t.Errorf("got %q, want %q", cases, want)

@@ -112,6 +112,6 @@ func (b *Bucket) ListPaged(ctx context.Context, o *driver.ListOptions) (*driver.
 		return nil, err
 	}
 	page.Objects = slices.DeleteFunc(page.Objects, func(o *driver.ListObject) bool { return b.concealed(o.Key) })
-	page.Objects = effect.page(page.Objects)
+	effect.page(page)
 	return page, nil
 }

@@ -14,15 +14,17 @@ type Way struct {
 	Dies   bool // no later operation succeeds: the process was killed
 }
 
-// Ways are the ways in which a put, or a process amid its puts, can end. Reads
-// have but one: none changes the bucket, so it is all the same why they failed.
+// Ways are the ways in which an operation, or a process amid its operations, can
+// end. Reads have but one: they change nothing, so it is all the same why they
+// fail. A write that is done later is so during what comes next, or behind it.
 var Ways = []Way{
 	{"refused", Any, Refuse, false},
 	{"reply lost", Writes, Lose.With(ErrRefused), false},
-	{"reply lost, done later", Writes, Delay(3).With(ErrRefused), false},
+	{"reply lost and done later", Writes, Delay(3).With(ErrRefused), false},
 	{"killed before", Any, Refuse, true},
 	{"killed after", Writes, Lose.With(ErrRefused), true},
-	{"killed after, done later", Writes, Delay(1).With(ErrRefused), true},
+	{"killed and done later", Writes, Delay(2).With(ErrRefused), true},
+	{"killed and done last", Writes, Delay(0).With(ErrRefused), true},
 }
 
 // A Strike is one case of a sweep. Its Plan is for one run.
