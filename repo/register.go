@@ -173,9 +173,8 @@ func (s *Session) Close() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	registered := false
-	if state, ok := s.base.sessions[s.id]; ok {
-		registered = !state.ended
-	}
-	return s.journal.close(registered)
+	// A commit that failed may be in the log all the same, now or later: then
+	// the journal is what the next run ends the session by.
+	state, registered := s.base.sessions[s.id]
+	return s.journal.close(!state.ended && (registered || s.rows.Len() > 0))
 }

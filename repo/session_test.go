@@ -81,6 +81,32 @@ func TestAbandonedSession(t *testing.T) {
 	}
 }
 
+// TestAddRunWithUnknownOutcome: the generation of an add-run is created, and
+// the run learns nothing of it. The next run ends the session all the same.
+func TestAddRunWithUnknownOutcome(t *testing.T) {
+	_, f := newRepo(t)
+	state := t.TempDir()
+	s := begin(t, open(t, f.open(t), Options{StateDir: state}))
+	put(t, s, 1, object.KindBlock)
+	f.Inject(fault.First(
+		fault.Rules(fault.Rule{Kinds: fault.Create, Prefix: "gen/", Effect: fault.Lose}),
+		fault.Rules(fault.Rule{Kinds: fault.Get, Prefix: "gen/", Effect: fault.Refuse})))
+	if err := s.AddRun(t.Context()); !errors.Is(err, fault.ErrRefused) {
+		t.Fatalf("got %v, want that the outcome is not known", err)
+	}
+	f.Inject(nil)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := open(t, f.open(t), Options{StateDir: state})
+	if after := backUp(t, next, 2); len(after.Unfinished()) > 0 {
+		t.Errorf("the next run has left %v unfinished", after.Unfinished())
+	}
+	if got := journals(t, next); len(got) > 0 {
+		t.Errorf("journals left: %v", got)
+	}
+}
+
 // TestAbandonedByAnother: a writer leaves alone what it may not end, and the
 // journal with it.
 func TestAbandonedByAnother(t *testing.T) {
