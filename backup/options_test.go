@@ -87,9 +87,9 @@ func TestDryRun(t *testing.T) {
 		options := paths(root)
 		options.Parent = parent
 		options.DryRun = true
-		before := b.bucket.contents()
+		before := b.bucket.Objects.All()
 		dry := b.run(t, options)
-		if !maps.EqualFunc(before, b.bucket.contents(), func(a, b []byte) bool { return string(a) == string(b) }) {
+		if !maps.EqualFunc(before, b.bucket.Objects.All(), func(a, b []byte) bool { return string(a) == string(b) }) {
 			t.Error("a dry run has changed the bucket")
 		}
 		options.DryRun = false
@@ -287,9 +287,9 @@ func TestWhatABackupAdds(t *testing.T) {
 	first := b.snapshot(t, b.run(t, paths(root)).Snapshot)
 	added := func(who *bed, options Options, limit int) *snapshot.Snapshot {
 		t.Helper()
-		before := b.bucket.contents()
+		before := b.bucket.Objects.All()
 		result := who.run(t, options)
-		if n := sizeOf(before, b.bucket.contents()); n > limit {
+		if n := sizeOf(before, b.bucket.Objects.All()); n > limit {
 			t.Errorf("%d bytes were added, want at most %d", n, limit)
 		} else {
 			t.Logf("%d bytes were added", n)
