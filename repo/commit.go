@@ -120,7 +120,8 @@ func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State
 // putNew creates key and reports whether it now holds data. Whatever the put
 // answered, what is there is what counts: a put that failed may have been
 // applied, so the whole bytes are read back and compared, and where nothing is
-// there the same bytes are put again.
+// there the same bytes are put again after a while, unless the bucket has said
+// that it will never take them.
 func (r *Repo) putNew(ctx context.Context, key string, data []byte) (bool, error) {
 	return createBytes(ctx, r.store, key, data)
 }
@@ -155,7 +156,7 @@ func createBytes(ctx context.Context, st *store.Store, key string, data []byte) 
 			return false, nil
 		case !errors.Is(err, store.ErrNotFound):
 			return false, fmt.Errorf("%w; and what is there now is unknown: %w", putErr, err)
-		case attempt == maxPuts || ctx.Err() != nil:
+		case attempt == maxPuts, !store.MayPass(putErr) && !errors.Is(putErr, store.ErrExists), st.Pause(ctx, attempt) != nil:
 			return false, putErr
 		}
 	}

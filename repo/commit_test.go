@@ -7,11 +7,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"bluesky/object"
 	"bluesky/pack"
 	"bluesky/store/fault"
+
+	"gocloud.dev/gcerrors"
 )
 
 // liveIDs returns the ids of the live snapshots of a state.
@@ -24,33 +29,61 @@ func liveIDs(s *State) []object.ID {
 }
 
 // TestFaultyPuts: whatever becomes of one put of a backup, and of its reply,
-// the backup lands exactly once.
+// and whenever it is executed, the backup lands exactly once.
 func TestFaultyPuts(t *testing.T) {
-	_, probe := newRepo(t)
-	probe.grow(t, 1)
-	kinds := []string{"seg/", "idx/", "gen/"}
-	for _, what := range []fault.Effect{fault.Refuse, fault.Lose} {
-		for _, kind := range kinds {
+	for _, what := range []fault.Effect{fault.Fail, fault.Lose, fault.Delay(1), fault.Delay(2), fault.Delay(4), fault.Delay(0), fault.Lag(1)} {
+		for _, kind := range []string{"seg/", "idx/", "gen/"} {
 			for times := 1; times < maxPuts; times++ {
-				t.Run(fmt.Sprintf("%s fault %d, %d times", kind, what, times), func(t *testing.T) {
-					r, f := newRepo(t)
-					left := times
-					f.put = func(key string, _ []byte) fault.Effect {
-						if strings.HasPrefix(key, kind) && left > 0 {
-							left--
-							return what
+				t.Run(fmt.Sprintf("%s %v, %d times", kind, what, times), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						r, f := newRepo(t)
+						f.Inject(fault.Rules(fault.Rule{Kinds: fault.Create, Prefix: kind, Times: times, Effect: what}))
+						after := backUp(t, r, 1)
+						f.Inject(nil)
+						f.Settle()
+						s := audit(t, f.open(t))
+						if s.Generation != 1 || s.Hash != after.Hash || len(s.Snapshots) != 1 || len(s.Runs) != 1 {
+							t.Errorf("generation %d, %d snapshots, %d runs", s.Generation, len(s.Snapshots), len(s.Runs))
 						}
-						return fault.None
-					}
-					after := backUp(t, r, 1)
-					f.put = nil
-					s := audit(t, f.open(t))
-					if s.Generation != 1 || s.Hash != after.Hash || len(s.Snapshots) != 1 || len(s.Runs) != 1 {
-						t.Errorf("generation %d, %d snapshots, %d runs", s.Generation, len(s.Snapshots), len(s.Runs))
-					}
+					})
 				})
 			}
 		}
+	}
+}
+
+// TestPutAgain: the same bytes are put again only where the bucket may take them
+// another time, and not at once.
+func TestPutAgain(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		puts int
+	}{
+		{fault.ErrBroken, maxPuts},
+		{fault.Coded(gcerrors.Internal), maxPuts},
+		{fault.Coded(gcerrors.ResourceExhausted), maxPuts},
+		{fault.Coded(gcerrors.FailedPrecondition), maxPuts}, // a lost race, and nothing is there
+		{syscall.ECONNRESET, maxPuts},
+		{fault.ErrRefused, 1},
+		{syscall.ENOSPC, 1},
+		{syscall.EIO, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFaulty()
+			f.Inject(fault.Rules(fault.Rule{Kinds: fault.Create, Effect: fault.Fail.With(tt.err)}))
+			start := time.Now()
+			if _, err := createBytes(t.Context(), f.open(t), "gen/1", []byte("x")); err == nil {
+				t.Errorf("%v: no error", tt.err)
+			}
+			took := time.Since(start)
+			puts, _ := f.Count(fault.Create, "")
+			if gets, _ := f.Count(fault.Get, ""); puts != tt.puts || gets != puts {
+				t.Errorf("%v: %d puts, %d reads behind them, want %d", tt.err, puts, gets, tt.puts)
+			}
+			if least := time.Duration(tt.puts-1) * 100 * time.Millisecond; took < least || tt.puts == 1 && took > 0 {
+				t.Errorf("%v: %d puts within %v", tt.err, puts, took)
+			}
+		})
 	}
 }
 
@@ -163,8 +196,11 @@ func TestUnreadableOutcome(t *testing.T) {
 }
 
 // TestManyWriters: eight writers, each with a client of its own, commit five
-// times each, over a bucket that loses and refuses some puts.
-func TestManyWriters(t *testing.T) {
+// times each, over a bucket that loses, refuses and delays
+// some puts.
+func TestManyWriters(t *testing.T) { synctest.Test(t, manyWriters) }
+
+func manyWriters(t *testing.T) {
 	_, f := newRepo(t)
 	var mu sync.Mutex
 	puts := 0
@@ -176,7 +212,9 @@ func TestManyWriters(t *testing.T) {
 		case puts%7 == 0:
 			return fault.Lose
 		case puts%11 == 0:
-			return fault.Refuse
+			return fault.Fail
+		case puts%13 == 0:
+			return fault.Delay(5)
 		}
 		return fault.None
 	}
