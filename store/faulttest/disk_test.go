@@ -70,12 +70,12 @@ func powerCut(t *testing.T, seed uint64) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(seed, 0))
 	lacks := shapes[rng.IntN(len(shapes))]
-	often := rng.IntN(2) * (1 + rng.IntN(20))
+	often := rng.IntN(2) * (4 + rng.IntN(16))
 	disk := simdisk.New(lacks...)
 	s := newDiskSite(t, disk)
 	what := fmt.Sprintf("seed %d", seed)
 	for cuts := 1 + rng.IntN(4)/3; cuts > 0; cuts-- {
-		limit := rng.IntN(120 + 130*min(often, 1)) // about as many as there are
+		limit := rng.IntN(120 + 60*min(often, 1)) // about as many as there are
 		disk.CutAt(limit)
 		err := s.history(t, often)
 		if err != nil && !errors.Is(err, simdisk.ErrPowerCut) {
@@ -93,7 +93,7 @@ func powerCut(t *testing.T, seed uint64) {
 
 // How many calls there are to refuse is known when none was.
 func TestEveryCallFails(t *testing.T) {
-	everyCall(t, 0, 11)
+	everyCall(t, 0, 15)
 }
 
 func TestSoakEveryCallFails(t *testing.T) {

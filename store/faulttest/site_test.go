@@ -44,6 +44,9 @@ type site struct {
 	dir    string
 	state  string                          // what the machine knows of the repository
 	kept   map[object.ID]map[string]string // the sources of snapshots whose backup returned success
+
+	keys *seal.Keys // as the password gave them the last time; nil asks it again
+	id   repo.Identity
 }
 
 func newSite(t *testing.T, bucket func() driver.Bucket) *site {
@@ -73,18 +76,18 @@ func (s *site) forget() { s.state += "x" }
 func (s *site) write(t *testing.T, version int) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Join(s.source(), "dir", "sub"), 0o750))
-	for i := range 8 {
+	for i := range 4 {
 		s.file(t, fmt.Sprintf("dir/file%d", i), i, 300*i)
 	}
-	s.file(t, "dir/sub/long", 100, 60<<10)
+	s.file(t, "dir/sub/long", 100, 30<<10)
 	if _, err := os.Lstat(filepath.Join(s.source(), "link")); err != nil {
 		must(t, os.Symlink("dir/file1", filepath.Join(s.source(), "link")))
 		must(t, os.Link(filepath.Join(s.source(), "dir/file2"), filepath.Join(s.source(), "hard")))
 	}
 	for v := 2; v <= version; v++ {
 		s.file(t, "dir/file3", 3*v, 1000*v)
-		s.file(t, fmt.Sprintf("new%d", v), v, 20<<10)
-		s.file(t, "dir/sub/long", 100, 60<<10+v)
+		s.file(t, fmt.Sprintf("new%d", v), v, 5<<10)
+		s.file(t, "dir/sub/long", 100, 30<<10+v)
 	}
 }
 
@@ -123,6 +126,18 @@ func (s *site) init(ctx context.Context) error {
 	return err
 }
 
+// unlock gets the keys of r. Asking the password takes more time than a backup.
+func (s *site) unlock(ctx context.Context, r *repo.Repo) error {
+	if s.keys != nil {
+		return r.Pin(s.id)
+	}
+	keys, err := keyring.Open(ctx, r, password)
+	if err == nil {
+		s.keys, s.id = keys, r.Identity()
+	}
+	return err
+}
+
 // with opens the repository and calls fn.
 func (s *site) with(ctx context.Context, fn func(r *repo.Repo, keys *seal.Keys, list []snapshot.Snapshot) error) error {
 	st := s.store()
@@ -131,19 +146,18 @@ func (s *site) with(ctx context.Context, fn func(r *repo.Repo, keys *seal.Keys, 
 	if err != nil {
 		return err
 	}
-	keys, err := keyring.Open(ctx, r, password)
-	if err != nil {
+	if err := s.unlock(ctx, r); err != nil {
 		return err
 	}
 	state, err := r.Refresh(ctx)
 	if err != nil {
 		return err
 	}
-	list, err := snapshot.List(ctx, r, keys, state)
+	list, err := snapshot.List(ctx, r, s.keys, state)
 	if err != nil {
 		return err
 	}
-	return fn(r, keys, list)
+	return fn(r, s.keys, list)
 }
 
 // backup backs up the source. often is how many looks at the clock it takes
@@ -199,11 +213,10 @@ func (s *site) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys, err := keyring.Open(ctx, r, password)
-	if err != nil {
+	if err := s.unlock(ctx, r); err != nil {
 		return err
 	}
-	report, err := check.Run(ctx, r, keys, check.Options{ReadData: true}, nil)
+	report, err := check.Run(ctx, r, s.keys, check.Options{ReadData: true}, nil)
 	if err == nil && !report.OK() {
 		err = fmt.Errorf("check found %+v", report.Problems)
 	}
@@ -246,6 +259,7 @@ func (s *site) recover(t *testing.T, what string, again bool) {
 		t.Errorf("%s: the next init: %v", what, err)
 		return
 	}
+	s.keys = nil // the password still opens it
 	if again {
 		s.verify(t, what)
 	}
