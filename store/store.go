@@ -58,6 +58,14 @@ func New(bucket *blob.Bucket, location string) *Store {
 	return &Store{bucket: bucket, location: location, retry: defaultRetry()}
 }
 
+// NewImpatient is New for tests whose bucket fails by chance: reads are repeated
+// as often, without a wait between them.
+func NewImpatient(bucket *blob.Bucket, location string) *Store {
+	s := New(bucket, location)
+	s.retry.base, s.retry.max = 0, 0
+	return s
+}
+
 // NewMemory makes an empty Store in memory, for tests.
 func NewMemory() *Store {
 	return New(memblob.OpenBucket(&memblob.Options{NoMD5: true}), "memory")

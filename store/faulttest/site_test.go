@@ -106,7 +106,9 @@ func (s *site) file(t *testing.T, name string, seed, size int) {
 }
 
 // store opens the bucket.
-func (s *site) store() *store.Store { return store.New(blob.NewBucket(s.bucket()), "the site") }
+func (s *site) store() *store.Store {
+	return store.NewImpatient(blob.NewBucket(s.bucket()), "the site")
+}
 
 // init makes the repository; one that is there is right, too.
 func (s *site) init(ctx context.Context) error {
