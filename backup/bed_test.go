@@ -70,7 +70,7 @@ func newBedOf(t testing.TB, parameters *repo.Config) *bed {
 
 // store opens the bucket.
 func (b *bed) store(t testing.TB) *store.Store {
-	st := store.New(blob.NewBucket(b.bucket), "memory")
+	st := store.NewImpatient(blob.NewBucket(b.bucket), "memory")
 	t.Cleanup(func() { st.Close() })
 	return st
 }

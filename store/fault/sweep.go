@@ -10,8 +10,8 @@ import (
 type Way struct {
 	Name   string
 	Kinds  Kind // of the operations that are struck in turn
-	Effect Effect
-	Dies   bool // no later operation succeeds: the process was killed
+	Effect Effect // None for a body that does something else at that moment
+	Dies   bool   // no later operation succeeds: the process was killed
 }
 
 // Ways are the ways in which an operation, or a process amid its operations, can
@@ -84,7 +84,7 @@ func (s *Strike) Plan(op Op) Effect {
 		return None
 	}
 	s.struck, s.op = true, op
-	if op.Kind&s.Way.Effect.Kinds() == 0 {
+	if s.Way.Effect != None && op.Kind&s.Way.Effect.Kinds() == 0 {
 		return Refuse
 	}
 	return s.Way.Effect
