@@ -9,7 +9,7 @@ import (
 // A Way is how a sweep strikes an operation.
 type Way struct {
 	Name   string
-	Kinds  Kind // of the operations that are struck in turn
+	Kinds  Kind   // of the operations that are struck in turn
 	Effect Effect // None for a body that does something else at that moment
 	Dies   bool   // no later operation succeeds: the process was killed
 }
