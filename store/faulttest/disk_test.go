@@ -103,7 +103,8 @@ func TestSoakEveryCallFails(t *testing.T) {
 }
 
 // everyCall refuses, of the calls that a history makes, every stepth from first
-// on: with ENOSPC or EIO, before it did its work and after.
+// on: with ENOSPC or EIO, before it did its work and after. Then, perhaps, the
+// power goes.
 func everyCall(t *testing.T, first, step int) {
 	t.Helper()
 	cases, hits := 0, map[string]int{}
@@ -128,6 +129,10 @@ func everyCall(t *testing.T, first, step int) {
 			t.Errorf("%s: the error is another", what)
 		}
 		s.disk = disk
+		if rng.IntN(2) == 0 { // what was refused may be a sync: no success may hang on it
+			what += ", power cut then"
+			s.disk = disk.AfterPowerCut(rng)
+		}
 		s.recover(t, what, rng.IntN(4) == 0)
 	}
 	t.Logf("%d cases: %v", cases, hits)
