@@ -3,6 +3,7 @@ package fault
 import (
 	"fmt"
 	"iter"
+	"strings"
 	"sync"
 )
 
@@ -10,6 +11,7 @@ import (
 type Way struct {
 	Name   string
 	Kinds  Kind   // of the operations that are struck in turn
+	Prefix string // of their keys
 	Effect Effect // None for a body that does something else at that moment
 	Dies   bool   // no later operation succeeds: the process was killed
 }
@@ -18,13 +20,13 @@ type Way struct {
 // end. Reads have but one: they change nothing, so it is all the same why they
 // fail. A write that is done later is so during what comes next, or behind it.
 var Ways = []Way{
-	{"refused", Any, Refuse, false},
-	{"reply lost", Writes, Lose.With(ErrRefused), false},
-	{"reply lost and done later", Writes, Delay(3).With(ErrRefused), false},
-	{"killed before", Any, Refuse, true},
-	{"killed after", Writes, Lose.With(ErrRefused), true},
-	{"killed and done later", Writes, Delay(2).With(ErrRefused), true},
-	{"killed and done last", Writes, Delay(0).With(ErrRefused), true},
+	{Name: "refused", Kinds: Any, Effect: Refuse},
+	{Name: "reply lost", Kinds: Writes, Effect: Lose.With(ErrRefused)},
+	{Name: "reply lost and done later", Kinds: Writes, Effect: Delay(3).With(ErrRefused)},
+	{Name: "killed before", Kinds: Any, Effect: Refuse, Dies: true},
+	{Name: "killed after", Kinds: Writes, Effect: Lose.With(ErrRefused), Dies: true},
+	{Name: "killed and done later", Kinds: Writes, Effect: Delay(2).With(ErrRefused), Dies: true},
+	{Name: "killed and done last", Kinds: Writes, Effect: Delay(0).With(ErrRefused), Dies: true},
 }
 
 // A Strike is one case of a sweep. Its Plan is for one run.
@@ -77,7 +79,7 @@ func (s *Strike) Plan(op Op) Effect {
 	if s.struck && s.Way.Dies {
 		return Refuse
 	}
-	if s.struck || op.Kind&s.Way.Kinds == 0 {
+	if s.struck || op.Kind&s.Way.Kinds == 0 || !strings.HasPrefix(op.Key, s.Way.Prefix) {
 		return None
 	}
 	if s.count++; s.count < s.K {

@@ -20,6 +20,7 @@ type Refuser struct {
 	at    int    // guarded by mu: this one is refused, from 0; -1 none
 	err   error  // guarded by mu: with this
 	after bool   // guarded by mu: having done it, as when only the reply is lost
+	only  string // guarded by mu: the name of the calls that count; "" all
 	hit   string // guarded by mu: the call that was refused
 }
 
@@ -36,12 +37,19 @@ func NewRefuser(under local.FS, lacks ...string) *Refuser {
 }
 
 // Refuse lets the nth call from now on, counted from 0, fail with err: before it
-// is done, or after. A negative n lets none.
+// is done, or after. A negative n lets none. [Refuser.Only] says which count.
 func (r *Refuser) Refuse(n int, err error, after bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls, r.hit = 0, ""
 	r.at, r.err, r.after = n, err, after
+}
+
+// Only lets only calls of the given name count from now on, "" all.
+func (r *Refuser) Only(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.only = name
 }
 
 // Hit returns the name of the call that was refused since Refuse, "" if none
@@ -64,8 +72,11 @@ func (r *Refuser) do(name string, call func() error) error {
 		return fmt.Errorf("%s: %w", name, errors.ErrUnsupported)
 	}
 	r.mu.Lock()
-	struck := r.calls == r.at
-	r.calls++
+	counts := r.only == "" || r.only == name
+	struck := counts && r.calls == r.at
+	if counts {
+		r.calls++
+	}
 	if struck {
 		r.hit = name
 	}
