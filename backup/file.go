@@ -158,8 +158,8 @@ func (w *worker) storeRegular(ctx context.Context, j job) (tree.Inode, error) {
 	if err := w.readAttributes(ctx, &in, attributes{fd: fd}, j.path); err != nil {
 		return tree.Inode{}, err
 	}
-	if j.old != nil && w.compare(j.old, &st) >= sameContent {
-		takeContent(&in, j.old)
+	if old := w.knownContent(&j, &st); old != nil {
+		takeContent(&in, old)
 		return in, nil
 	}
 	if !w.quiet {
@@ -170,7 +170,22 @@ func (w *worker) storeRegular(ctx context.Context, j job) (tree.Inode, error) {
 	if in.Holes, err = findHoles(fd, &st); err != nil {
 		return tree.Inode{}, &sourceReadError{err}
 	}
-	return in, w.storeContent(ctx, fd, &in)
+	err = w.storeContent(ctx, fd, &in)
+	if err == nil {
+		w.resume.note(j.path, &in, uint64(st.Size))
+	}
+	return in, err
+}
+
+// knownContent returns an inode with the content of the file that st describes,
+// from the parent or from a backup that was interrupted, nil if neither has it.
+func (w *worker) knownContent(j *job, st *unix.Stat_t) *tree.Inode {
+	if j.old != nil && w.compare(j.old, st, w.parent.start()) >= sameContent {
+		return j.old
+	}
+	return w.resume.content(j.path, func(old *tree.Inode, start object.Time) bool {
+		return w.compare(old, st, start) >= sameContent
+	})
 }
 
 // storeContent cuts, stores and lists what lies outside the holes of in.

@@ -127,6 +127,7 @@ func (f *backupFlags) complete(e *env, args []string) error {
 		}
 		o.Time = at
 	}
+	o.Force = f.force
 	if f.force && f.parent != "" {
 		return errors.New("--force and --parent exclude each other")
 	}

@@ -37,7 +37,7 @@ func (s *Session) adopt(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		s.repo.note(fmt.Errorf("%w; what stands there is stored again", err))
+		s.repo.Note(fmt.Errorf("%w; what stands there is stored again", err))
 	}
 	for {
 		chosen := s.choose(found)

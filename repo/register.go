@@ -48,7 +48,7 @@ func (s *Session) register(ctx context.Context, snapshot *AddSnapshot) (*State, 
 		return nil, err
 	}
 	s.base = after
-	s.repo.note(s.journal.finish(after))
+	s.repo.Note(s.journal.finish(after))
 	if snapshot != nil {
 		return after, nil // durable; nothing that fails from here on changes it
 	}

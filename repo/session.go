@@ -65,6 +65,7 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 	s := &Session{
 		repo: r, signer: signer,
 		own:  map[object.ID]struct{}{},
+		rows: &index.Builder{},
 		data: newLane(r.config, object.ClassData),
 		meta: newLane(r.config, object.ClassMeta),
 	}
@@ -76,7 +77,7 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 	// is in it. Without a journal the session is ended, after a crash, by its age.
 	var err error
 	s.journal, err = openJournal(r, s.id, signer)
-	r.note(err)
+	r.Note(err)
 	err = s.begin(ctx)
 	if err == nil {
 		err = s.adopt(ctx)
@@ -115,8 +116,8 @@ func (s *Session) renew(ctx context.Context) error {
 	return s.advance(ctx, base)
 }
 
-// note remembers err for [Repo.Problems].
-func (r *Repo) note(err error) {
+// Note remembers err, if it is one, for [Repo.Problems].
+func (r *Repo) Note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.problem(err)
@@ -252,6 +253,6 @@ func (s *Session) record(u upload) {
 	defer s.mu.Unlock()
 	if err != nil && !s.unrecorded {
 		s.unrecorded = true
-		s.repo.note(fmt.Errorf("session journal: %w", err))
+		s.repo.Note(fmt.Errorf("session journal: %w", err))
 	}
 }
