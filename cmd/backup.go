@@ -216,6 +216,7 @@ func (e *env) printBackup(r *backup.Result, dry bool) error {
 	if e.json() {
 		return e.printJSON(backupSummary{
 			MessageType: "summary", DryRun: dry, summaryCounts: countsOf(c),
+			FilesResumed: r.Resumed.Files, BytesResumed: r.Resumed.Bytes, UploadResumed: r.Resumed.Uploaded,
 			TotalDuration: r.Duration.Seconds(), SnapshotID: idOrEmpty(r.Snapshot),
 		})
 	}
@@ -228,6 +229,10 @@ func (e *env) printBackup(r *backup.Result, dry bool) error {
 	}
 	e.printf("\nFiles:       %5d new, %5d changed, %5d unmodified\n", c.FilesNew, c.FilesChanged, c.FilesUnmodified)
 	e.printf("Dirs:        %5d new, %5d changed, %5d unmodified\n", c.DirsNew, c.DirsChanged, c.DirsUnmodified)
+	if r.Resumed != (backup.Resumed{}) {
+		e.printf("Resumed:     %5d files (%s) not read and %s not uploaded again\n",
+			r.Resumed.Files, formatBytes(r.Resumed.Bytes), formatBytes(r.Resumed.Uploaded))
+	}
 	e.printf("%s: %s (%s stored)\n\n", added, formatBytes(c.DataAdded), formatBytes(r.Added))
 	e.printf("processed %s, %s in %s\n", plural(c.TotalFilesProcessed, "file", "files"),
 		formatBytes(c.TotalBytesProcessed), formatDuration(r.Duration))
