@@ -37,7 +37,9 @@ func newBackupCommand(e *env) *cobra.Command {
 
 Files that did not change since the last snapshot of the same host and paths,
 by their size, times and inode number, are not read again. Files that cannot be
-read are reported and left out; the exit code is then 3.`,
+read are reported and left out; the exit code is then 3.
+
+After an interruption run the same command again: it goes on where it was.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("nothing to back up: name at least one file or directory")

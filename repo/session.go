@@ -19,7 +19,8 @@ import (
 // Order of durability: data segments, then the metadata segments that may
 // refer to them, then the run, then the generation, which is the commit point.
 // After a crash anywhere before, the bucket holds segments and perhaps a run
-// that no generation names: orphans, invisible to everyone.
+// that no generation names, invisible to everyone. The next run of the machine
+// registers those segments that the session's journal names.
 type Session struct {
 	repo    *Repo
 	id      object.SessionID

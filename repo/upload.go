@@ -11,7 +11,7 @@ import (
 )
 
 // An upload is a record of a session journal: a segment that the bucket has
-// acknowledged. docs/architecture.md, "Interruption".
+// acknowledged. docs/backup.md, "Interruption".
 type upload struct {
 	Name         pack.Name    `cbor:"1,keyasint"`
 	Class        object.Class `cbor:"2,keyasint"`
