@@ -23,9 +23,8 @@ import (
 // comes to no good end. docs/backup.md, "Interruption". A nil one remembers
 // nothing.
 //
-// It holds about 40 bytes for each line that it has found, of which a file has
-// one, and one more for every 16 blocks: less than a tenth of what the backup
-// holds for a new file.
+// It holds about 40 bytes for each line that it has found; a file has one, and
+// one more for every 16 blocks.
 type resume struct {
 	file  *journal.File
 	keys  *seal.Keys
