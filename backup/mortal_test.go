@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -27,7 +28,8 @@ type mortal struct {
 	lost  bool // the one that it dies of is applied
 	acked map[string]bool
 
-	uploads int // it dies when so many are acknowledged, unless it is 0
+	uploads  int  // it dies when so many segments are acknowledged, unless it is 0
+	atCommit bool // it dies instead of creating a generation
 }
 
 var errDead = errors.New("the process is dead")
@@ -95,6 +97,7 @@ type mortalWriter struct {
 
 func (w *mortalWriter) Close() error {
 	defer w.cancel()
+	w.m.dieAtCommit(w.key)
 	acknowledged, err := w.m.die()
 	if err != nil {
 		w.cancel() // by which a writer is told to drop what it has
@@ -111,6 +114,14 @@ func (w *mortalWriter) Close() error {
 		w.m.left = 0
 	}
 	return nil
+}
+
+func (m *mortal) dieAtCommit(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.atCommit && strings.HasPrefix(key, "gen/") {
+		m.left = 0
+	}
 }
 
 // mortal returns b as a process sees it that dies after some operations.
