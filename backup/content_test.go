@@ -186,7 +186,7 @@ func TestParallelCutsAreThoseOfOne(t *testing.T) {
 			if i == 1 {
 				cut = w.cutParallel
 			}
-			must(t, cut(t.Context(), bytes.NewReader(data[:n]), list))
+			must(t, cut(t.Context(), bytes.NewReader(data[:n]), &content{list: list}))
 			var err error
 			lists[i].Extents, lists[i].Root, err = list.Finish(t.Context())
 			must(t, err)

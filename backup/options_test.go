@@ -239,8 +239,6 @@ func TestIgnoredCTimeOfSymlink(t *testing.T) {
 
 func TestRacyTimes(t *testing.T) {
 	start := time.Unix(1000, 500)
-	p := &parent{}
-	p.record.Counts.BackupStart = object.TimeOf(start)
 	for _, tt := range []struct {
 		at   time.Time
 		want bool
@@ -253,7 +251,7 @@ func TestRacyTimes(t *testing.T) {
 		{time.Unix(998, 0), false},
 		{time.Unix(999, 1), false},
 	} {
-		if got := p.racy(object.TimeOf(tt.at)); got != tt.want {
+		if got := racy(object.TimeOf(tt.at), object.TimeOf(start)); got != tt.want {
 			t.Errorf("changed %v before the parent: racy %v, want %v", start.Sub(tt.at), got, tt.want)
 		}
 	}

@@ -27,7 +27,13 @@ type change struct {
 	// relied are the ids that must be visible with the change: every ref out of
 	// a segment of run, whatever it was found by, and every root (R1, R3).
 	relied [][]object.ID
+	// since is a generation that was known before any name of a segment of run
+	// was chosen: no run up to there has one of them.
+	since uint64
 }
+
+// errRegistered: a segment that a change registers stands in a run already.
+var errRegistered = errors.New("it is registered already")
 
 // A stagedRun is a run that is durable in the bucket and not yet registered.
 type stagedRun struct {
@@ -60,6 +66,9 @@ func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error
 			}
 		}
 		checked = base
+		if err := r.checkUnregistered(base, c); err != nil {
+			return nil, err
+		}
 		data, after, err := r.propose(base, view, c)
 		if err != nil {
 			return nil, err
@@ -170,6 +179,22 @@ func (c *change) checkRelied(view *index.Index) error {
 			if !view.Has(id) && !c.run.has(id) {
 				return fmt.Errorf("%w: object %s", ErrObjectGone, id)
 			}
+		}
+	}
+	return nil
+}
+
+// checkUnregistered returns an error if another run has a segment of c. It can
+// only be that of the session that has uploaded it, whose last generation was
+// on its way when this one took the segment over.
+func (r *Repo) checkUnregistered(base *State, c change) error {
+	if c.run == nil {
+		return nil
+	}
+	registered := r.registeredSince(base, c.since)
+	for i := range c.run.run.SegmentCount() {
+		if name := c.run.run.Segment(i).Name; registered[name] {
+			return fmt.Errorf("segment %s: %w", name, errRegistered)
 		}
 	}
 	return nil

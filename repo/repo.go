@@ -302,6 +302,10 @@ func (r *Repo) Problems() []error {
 	return problems
 }
 
+// StateDir returns the folder of what this machine knows of the repository, ""
+// if it keeps nothing.
+func (r *Repo) StateDir() string { return r.options.StateDir }
+
 // State returns the newest state that was verified, without looking for a
 // newer one.
 func (r *Repo) State() *State {
