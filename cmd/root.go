@@ -18,6 +18,7 @@ func commands(e *env) []*cobra.Command {
 		newRestoreCommand(e),
 		newCheckCommand(e),
 		newCatCommand(e),
+		newKeyCommand(e),
 		newQuickstartCommand(e),
 		newVersionCommand(e),
 	}
