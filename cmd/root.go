@@ -19,6 +19,7 @@ func commands(e *env) []*cobra.Command {
 		newCheckCommand(e),
 		newCatCommand(e),
 		newKeyCommand(e),
+		newRepairCommand(e),
 		newQuickstartCommand(e),
 		newVersionCommand(e),
 	}
