@@ -44,7 +44,7 @@ func (r *Repo) RunBytes(ctx context.Context, run Run) (data []byte, problem, err
 // RestoreRun puts a registered run under its name again, where it is missing or
 // damaged. This is the one place where bluesky writes over a name; what it
 // writes is what the signed statement describes to the bit, or it writes
-// nothing. The put is the commit point: before it the bucket has the damage,
+// nothing. A missing run is created, which append-only credentials allow. The put is the commit point: before it the bucket has the damage,
 // after it the run, whole. It is read back before RestoreRun returns nil.
 //
 // The error wraps [object.ErrCorrupt] for other bytes than the registered ones.
@@ -52,7 +52,10 @@ func (r *Repo) RestoreRun(ctx context.Context, run Run, data []byte) error {
 	if uint64(len(data)) != run.Size || !index.IsRun(data, run.Hash) {
 		return fmt.Errorf("run %s: %w: not the bytes that were registered", run.Name, object.ErrCorrupt)
 	}
-	putErr := r.store.Put(ctx, run.Name.Key(), data)
+	putErr := r.store.PutNew(ctx, run.Name.Key(), data)
+	if errors.Is(putErr, store.ErrExists) {
+		putErr = r.store.Put(ctx, run.Name.Key(), data)
+	}
 	if errors.Is(putErr, store.ErrNotDurable) {
 		return fmt.Errorf("run %s: %w", run.Name, putErr) // reading it back proves nothing
 	}
