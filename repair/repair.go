@@ -117,8 +117,8 @@ const readers = 8
 // keeps none of the others. The error says that the repair has not come to its
 // end.
 //
-// Memory is that of the largest run twice, of a description of each segment, and
-// at most [keptHeaders] of headers.
+// Memory is that of [readers] runs, of a description of each segment, and at most
+// [keptHeaders] of headers.
 func Index(ctx context.Context, r *repo.Repo, options Options, progress Progress) (Report, error) {
 	if progress == nil {
 		progress = NoProgress{}
