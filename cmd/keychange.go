@@ -32,7 +32,7 @@ from the repository and opened with the new password before this succeeds.`,
 			return f.with(cmd.Context(), e, func(ring *keyring.Ring, n keyring.NewSlot) error {
 				id, err := ring.Add(cmd.Context(), n)
 				if err != nil {
-					return withHint(err, "the passwords there were before still work; bluesky key list shows which slots there are")
+					return fmt.Errorf("the new password may not work, and those before do: %w", err)
 				}
 				return e.printKeyChange(keyMessage{"key_added", id.String()}, "saved new key with ID %s", shortKey(id))
 			})
@@ -69,12 +69,12 @@ do not change.`,
 func (e *env) reportChange(c keyring.Change, err error) error {
 	switch {
 	case err != nil && c.Added == (seal.SlotID{}):
-		return withHint(err, "nothing has changed: the old password works as before")
+		return fmt.Errorf("the old password works as before, and the new one may not: %w", err)
 	case err != nil && !c.Removed:
-		return withHint(fmt.Errorf("the new password works, its key has ID %s; %w", shortKey(c.Added), err),
-			"bluesky key list shows both, and bluesky key remove, with the new password, removes the old one")
+		return withHint(fmt.Errorf("the new password works, its key has ID %s; the old one may work too: %w", shortKey(c.Added), err),
+			"bluesky key list shows what there is, and bluesky key remove, with the new password, removes the old one")
 	case err != nil:
-		e.warn("%v", err)
+		return fmt.Errorf("the new password works, its key has ID %s, and the key of the old one is gone; but %w", shortKey(c.Added), err)
 	}
 	for _, id := range c.Others {
 		e.warn("the old password opens key %s too; bluesky key remove %s takes it away", shortKey(id), shortKey(id))
@@ -165,12 +165,14 @@ func (e *env) printKeyChange(m keyMessage, format string, args ...any) error {
 
 // newKeyFlags are the flags of commands that make a key slot.
 type newKeyFlags struct {
+	flags         *pflag.FlagSet
 	file, command string
 	empty         bool
 	host, user    string
 }
 
 func (f *newKeyFlags) add(flags *pflag.FlagSet) {
+	f.flags = flags
 	flags.StringVar(&f.file, "new-password-file", "", "`file` to read the new password from")
 	flags.StringVar(&f.command, "new-password-command", "", "`command` that prints the new password")
 	flags.BoolVar(&f.empty, "new-insecure-no-password", false, "set an empty password (insecure)")
@@ -181,6 +183,11 @@ func (f *newKeyFlags) add(flags *pflag.FlagSet) {
 // source says where the new password comes from. It is never that of the
 // settings, which is the old one.
 func (f *newKeyFlags) source() (passwordSource, error) {
+	for _, name := range []string{"new-password-file", "new-password-command"} {
+		if flag := f.flags.Lookup(name); flag.Changed && flag.Value.String() == "" {
+			return passwordSource{}, fmt.Errorf("--%s is empty", name)
+		}
+	}
 	var s []passwordSource
 	if f.file != "" {
 		s = append(s, passwordSource{kind: passwordFile, file: f.file})

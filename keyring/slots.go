@@ -143,19 +143,19 @@ func (g *Ring) Remove(ctx context.Context, id seal.SlotID) (restored bool, err e
 	case !slices.ContainsFunc(list, func(s Slot) bool { return s.Current }):
 		return false, ErrOwnSlotGone
 	}
-	return g.remove(ctx, id)
-}
-
-// remove removes slot id, which is not the ring's own.
-func (g *Ring) remove(ctx context.Context, id seal.SlotID) (restored bool, err error) {
 	if err := g.repo.RemoveSlot(ctx, id); err != nil {
 		return false, err
 	}
-	// Of several who remove each other's slots, the last to come here sees that
-	// none is left, and nobody removes what it puts back.
+	return g.keepOne(ctx, id)
+}
+
+// keepOne puts the ring's own slot back if no slot of its keys is left, now that
+// one has been removed. Of several who remove each other's slots, the last to
+// come here sees that none is left, and nobody removes what it puts back.
+func (g *Ring) keepOne(ctx context.Context, removed seal.SlotID) (restored bool, err error) {
 	list, err := g.Slots(ctx)
 	if err != nil {
-		return false, fmt.Errorf("key slot %s was removed, and what is left cannot be read: %w", id, err)
+		return false, fmt.Errorf("key slot %s was removed, and what is left cannot be read: %w", removed, err)
 	}
 	if slices.ContainsFunc(list, func(s Slot) bool { return s.Err == nil }) {
 		return false, nil
@@ -173,9 +173,9 @@ func (g *Ring) remove(ctx context.Context, id seal.SlotID) (restored bool, err e
 
 // A Change is what became of the slots when a password was changed.
 type Change struct {
-	Added seal.SlotID
+	Added seal.SlotID // of the new password, which opens it; zero where none was verified
 	// Removed says that the slot of the old password is gone. If it is false,
-	// both passwords open the repository.
+	// that opens the repository as well, unless a reply was lost.
 	Removed bool
 	// Others are slots that the old password opens as well.
 	Others []seal.SlotID
@@ -184,8 +184,8 @@ type Change struct {
 // Change makes n.Password open the repository and then removes the slot that
 // the ring's password has opened. Steps: (1) store the new slot, read it back,
 // open it: from here on the new password works; (2) delete the old slot. The
-// ring goes on with the new one. After an error in step 2 the result says so:
-// the error does not mean that the new password does not work.
+// ring goes on with the new one. After an error the result says how far it came:
+// an error does not mean that the new password does not work.
 func (g *Ring) Change(ctx context.Context, n NewSlot) (Change, error) {
 	slot, err := n.put(ctx, g.bundle, g.repo.PutSlot)
 	if err != nil {
@@ -194,10 +194,13 @@ func (g *Ring) Change(ctx context.Context, n NewSlot) (Change, error) {
 	old := *g
 	g.slot, g.password = slot, n.Password
 	c := Change{Added: slot.ID}
-	if _, err := g.remove(ctx, old.slot.ID); err != nil {
-		return c, fmt.Errorf("the old password still works: %w", err)
+	if err := g.repo.RemoveSlot(ctx, old.slot.ID); err != nil {
+		return c, err
 	}
 	c.Removed = true
+	if _, err := g.keepOne(ctx, old.slot.ID); err != nil {
+		return c, err
+	}
 	c.Others, err = old.opened(ctx, c.Added)
 	return c, err
 }

@@ -247,7 +247,7 @@ func TestVerifyComparesKeys(t *testing.T) {
 // repository when it was stopped, and must when it was not.
 type keyOperation struct {
 	name   string
-	run    func(context.Context, *Ring, seal.SlotID) error
+	run    func(context.Context, *Ring, seal.SlotID) (Change, error)
 	always string          // opens at any time, "" if none does
 	either []string        // one of these does at any time
 	after  map[string]bool // what opens and what does not when it was done
@@ -256,17 +256,16 @@ type keyOperation struct {
 
 func keyOperations() []keyOperation {
 	return []keyOperation{
-		{"add", func(ctx context.Context, g *Ring, _ seal.SlotID) error {
+		{"add", func(ctx context.Context, g *Ring, _ seal.SlotID) (Change, error) {
 			_, err := g.Add(ctx, newSlot("new"))
-			return err
+			return Change{}, err
 		}, "p0", nil, map[string]bool{"p0": true, "p1": true, "new": true}, 2},
-		{"remove", func(ctx context.Context, g *Ring, second seal.SlotID) error {
+		{"remove", func(ctx context.Context, g *Ring, second seal.SlotID) (Change, error) {
 			_, err := g.Remove(ctx, second)
-			return err
+			return Change{}, err
 		}, "p0", nil, map[string]bool{"p0": true, "p1": false}, 5},
-		{"change", func(ctx context.Context, g *Ring, _ seal.SlotID) error {
-			_, err := g.Change(ctx, newSlot("new"))
-			return err
+		{"change", func(ctx context.Context, g *Ring, _ seal.SlotID) (Change, error) {
+			return g.Change(ctx, newSlot("new"))
 		}, "p1", []string{"p0", "new"}, map[string]bool{"p0": false, "p1": true, "new": true}, 6},
 	}
 }
@@ -304,9 +303,12 @@ func (m *meeting) stop(t *testing.T, op keyOperation, k int, lost, forever bool)
 	ring, second := *m.rings[0], seal.SlotID(m.rings[1].slot.ID)
 	ring.repo = open(t, st)
 	b.arm(k, lost, forever)
-	err := op.run(t.Context(), &ring, second)
+	change, err := op.run(t.Context(), &ring, second)
 	hit := b.hit()
 	b.failAt(0, false)
+	if change.Added != (seal.SlotID{}) && !opens(t, st, "new") || change.Removed && opens(t, st, "p0") {
+		t.Errorf("%s: it is not as the result says: %+v, %v", what, change, err)
+	}
 	if err == nil {
 		// It may have got over the fault, but then it is done.
 		for password, want := range op.after {
@@ -332,7 +334,7 @@ func (m *meeting) stop(t *testing.T, op keyOperation, k int, lost, forever bool)
 			return hit // it was done but for the report
 		}
 	}
-	if err := op.run(t.Context(), unlock(t, st, again), second); err != nil {
+	if _, err := op.run(t.Context(), unlock(t, st, again), second); err != nil {
 		t.Errorf("%s: again: %v", what, err)
 	}
 	for password, want := range op.after {
