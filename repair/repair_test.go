@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -127,35 +130,64 @@ func TestAllRunsComeBack(t *testing.T) {
 
 // TestSomeRunsComeBack loses any number of runs, in any way, of any repository.
 func TestSomeRunsComeBack(t *testing.T) {
+	random := seeded(t)
+	for range 10 {
+		loseSome(t, random)
+	}
+}
+
+// TestSoakRepair is TestSomeRunsComeBack for as long as BLUESKY_SOAK says.
+func TestSoakRepair(t *testing.T) {
+	text := os.Getenv("BLUESKY_SOAK")
+	if text == "" {
+		t.Skip("BLUESKY_SOAK does not say how long")
+	}
+	limit, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := seeded(t)
+	cases, runs := 0, 0
+	for began := time.Now(); time.Since(began) < limit; cases++ {
+		runs += loseSome(t, random)
+	}
+	t.Logf("%d repositories, %d runs lost and found", cases, runs)
+}
+
+func seeded(t *testing.T) *rand.Rand {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	var edits []func([]byte) []byte
-	for _, edit := range damages {
-		edits = append(edits, edit)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// loseSome makes a repository, spoils any number of its runs, and repairs them.
+// It returns how many they were.
+func loseSome(t *testing.T, random *rand.Rand) (n int) {
+	t.Helper()
+	edits := slices.Sorted(maps.Keys(damages))
+	m := newMaker(t, random.Uint64N(1<<16))
+	var sessions []*repo.Session
+	for range 1 + random.IntN(3) {
+		sessions = append(sessions, m.begin())
 	}
-	for range 10 {
-		m := newMaker(t, random.Uint64N(1<<16))
-		var sessions []*repo.Session
-		for range 1 + random.IntN(3) {
-			sessions = append(sessions, m.begin())
-		}
-		for range 1 + random.IntN(6) {
-			s := sessions[random.IntN(len(sessions))]
-			m.add(s, s.ID(), 1+random.IntN(20))
-			m.run(s)
-		}
-		whole := m.b
-		b, n := whole.copy(), 0
-		for _, key := range registered(t, whole) {
-			if random.IntN(2) == 0 {
-				damage(b, key, edits[random.IntN(len(edits))])
-				n++
-			}
-		}
-		mustRepair(t, b, n, Options{All: random.IntN(2) == 0})
-		same(t, b, whole)
+	for range 1 + random.IntN(6) {
+		s := sessions[random.IntN(len(sessions))]
+		m.add(s, s.ID(), 1+random.IntN(20))
+		m.run(s)
 	}
+	b := m.b.copy()
+	for _, key := range registered(t, b) {
+		if random.IntN(2) == 0 {
+			damage(b, key, damages[edits[random.IntN(len(edits))]])
+			n++
+		}
+	}
+	mustRepair(t, b, n, Options{All: random.IntN(2) == 0})
+	same(t, b, m.b)
+	if t.Failed() {
+		t.FailNow()
+	}
+	return n
 }
 
 // TestTakenOverSegments: a session has registered, with its own, a part of what
