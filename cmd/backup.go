@@ -86,6 +86,9 @@ func (o *opened) backup(ctx context.Context, f *backupFlags) (err error) {
 	if f.options.Parent, err = f.findParent(ctx, o); err != nil {
 		return err
 	}
+	if f.options.Compression, err = e.settings.compression(); err != nil {
+		return err
+	}
 	o.warnOfItself(&f.options)
 	if f.options.Parent != nil {
 		e.message("using parent snapshot %s", f.options.Parent.ID.Short())
