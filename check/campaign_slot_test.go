@@ -11,40 +11,39 @@ import (
 )
 
 // A slotPart is a part of a key slot, by who sees a change of it.
-type slotPart int
+type slotPart uint
 
 const (
-	slotForm     slotPart = iota // check
-	slotCost                     // check if it is out of range, else who opens it
-	slotPassword                 // who opens it
-	slotInfo                     // check with the key: as a warning
-	slotNone                     // it is gone, which only a list of slots would tell
+	slotForm     slotPart = 1 << iota // check
+	slotCost                          // check if it is out of range, else who opens it
+	slotPassword                      // who opens it
+	slotInfo                          // check with the key: as a warning
+	slotGone                          // nobody: there is no list of slots
 )
 
-// slotPartOf returns what of a slot was changed.
-func (c *campaign) slotPartOf(before, after []byte) slotPart {
+// slotParts returns what of a slot was changed.
+func (c *campaign) slotParts(before, after []byte) (parts slotPart) {
 	c.t.Helper()
 	var a, b map[uint64]any
 	if err := object.DecodeCBOR(before, &a); err != nil {
 		c.t.Fatal(err)
 	}
 	if after == nil {
-		return slotNone
+		return slotGone
 	}
 	if object.DecodeCBOR(after, &b) != nil || len(a) != len(b) {
 		return slotForm
 	}
-	part := slotNone
 	for key, was := range a {
 		switch now, ok := b[key]; {
 		case !ok || fmt.Sprintf("%T", was) != fmt.Sprintf("%T", now):
 			return slotForm
 		case fmt.Sprint(was) == fmt.Sprint(now):
 		default:
-			part = min(part, map[uint64]slotPart{3: slotPassword, 4: slotCost, 5: slotCost, 6: slotCost, 7: slotPassword, 8: slotInfo}[key])
+			parts |= map[uint64]slotPart{1: slotForm, 2: slotForm, 3: slotPassword, 4: slotCost, 5: slotCost, 6: slotCost, 7: slotPassword, 8: slotInfo}[key]
 		}
 	}
-	return part
+	return parts
 }
 
 // runSlot damages the one key slot of d.changes, of which there are two. No
@@ -55,7 +54,7 @@ func (c *campaign) runSlot(d damage) {
 	c.t.Helper()
 	c.cases++
 	for key, data := range d.changes {
-		part := c.slotPartOf(c.f.files[key], data)
+		parts := c.slotParts(c.f.files[key], data)
 		c.with(d.changes, func() {
 			for _, l := range levels {
 				r, err := c.check(l)
@@ -63,34 +62,36 @@ func (c *campaign) runSlot(d damage) {
 					c.t.Errorf("%s: %s: %v", d.name, l.name, err)
 					continue
 				}
-				c.judgeSlot(d.name, l, r, key, part)
+				c.judgeSlot(d.name, l, r, key, parts)
 			}
-			c.openSlots(d.name, part)
+			c.openSlots(d.name, parts)
 		})
 	}
 }
 
-func (c *campaign) judgeSlot(name string, l level, r Report, key string, part slotPart) {
+func (c *campaign) judgeSlot(name string, l level, r Report, key string, parts slotPart) {
 	c.t.Helper()
 	severity := Severity(-1)
 	if at := slices.IndexFunc(r.Problems, func(p Problem) bool { return p.Subject == key }); at >= 0 {
 		severity = r.Problems[at].Severity
 	}
-	ok := severity == -1
-	switch part {
-	case slotForm:
-		ok = severity == Error || severity == Note // of a newer version
-	case slotCost:
-		ok = ok || severity == Error
-	case slotInfo:
-		ok = (severity == Warning) == l.keyed && (ok || l.keyed)
+	want := []Severity{-1}
+	switch {
+	case parts&slotForm != 0:
+		want = []Severity{Error, Note} // of a newer version
+	case parts&slotInfo != 0 && l.keyed:
+		want = []Severity{Warning}
 	}
+	if parts&slotCost != 0 {
+		want = append(want, Error)
+	}
+	ok := slices.Contains(want, severity)
 	if !ok || len(r.Problems) > 1 {
-		c.t.Errorf("%s: %s: part %d of the slot: got\n%s", name, l.name, part, describe(r))
+		c.t.Errorf("%s: %s: parts %05b of the slot: got\n%s", name, l.name, parts, describe(r))
 	}
 }
 
-func (c *campaign) openSlots(name string, part slotPart) {
+func (c *campaign) openSlots(name string, parts slotPart) {
 	c.t.Helper()
 	opened := 0
 	for _, password := range c.f.passwords {
@@ -107,7 +108,7 @@ func (c *campaign) openSlots(name string, part slotPart) {
 			c.t.Errorf("%s: %q opens other keys", name, password)
 		}
 	}
-	if want := map[bool]int{true: 2, false: 1}[part == slotInfo]; opened != want {
+	if want := map[bool]int{true: 2, false: 1}[parts == slotInfo]; opened != want {
 		c.t.Errorf("%s: %d passwords open a slot, want %d", name, opened, want)
 	}
 }

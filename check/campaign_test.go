@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ type campaign struct {
 	store     *store.Store
 	reachable map[object.ID]bool
 	sound     uint64 // bytes allocated by a case without damage
+	all       bool   // levels that cannot but agree are asked too
 	cases     int
 	slowest   time.Duration
 	largest   uint64 // bytes allocated by one case
@@ -53,11 +55,13 @@ func newCampaign(t testing.TB, f *rich) *campaign {
 		t.Logf("%d cases in %.1f s; slowest %v, largest %d KiB allocated, %d KiB without damage",
 			c.cases, time.Since(begun).Seconds(), c.slowest.Round(time.Millisecond), c.largest>>10, c.sound>>10)
 	})
+	c.all = true
 	c.run(damage{name: "nothing"})
 	c.run(damage{name: "nothing"}) // now without what is made once
 	if c.sound = c.largest; t.Failed() {
 		t.FailNow()
 	}
+	c.all = os.Getenv("BLUESKY_SOAK") != ""
 	return c
 }
 
@@ -124,18 +128,21 @@ func (c *campaign) run(d damage) {
 
 func (c *campaign) judge(d *damage) {
 	c.t.Helper()
-	reports := make([]Report, len(levels))
+	var last Report
 	for i, l := range levels {
+		if d.sees == always && !c.all && (i == 1 || i == 2) {
+			continue // what the first level sees, all see
+		}
 		r, err := c.check(l)
-		reports[i] = r
 		c.judgeReport(d, i, r, err)
+		last = r
 	}
 	f := *c.f
 	f.want = maps.Clone(f.want)
 	for _, id := range d.lost {
 		delete(f.want, id)
 	}
-	out := f.restoreAll(c.t, c.store, repo.Options{}, "secret")
+	out := f.restoreAll(c.t, c.store, repo.Options{})
 	for _, text := range out.wrong {
 		c.t.Errorf("%s: restore: %s", d.name, text)
 	}
@@ -143,15 +150,15 @@ func (c *campaign) judge(d *damage) {
 		c.t.Errorf("%s: not restored: %v, %v, %v", d.name, out.err, out.refused, out.failed)
 	}
 	if d.refused != isIdentity(out.err) {
-		c.t.Errorf("%s: opening for a restore: %v", d.name, out.err)
+		c.t.Errorf("%s: opening for a restore gave %v", d.name, out.err)
 	}
-	c.compareFiles(d, &reports[3], &out)
+	c.compareFiles(d, &last, &out)
 }
 
 // isIdentity: it is an error of who the repository is.
 func isIdentity(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), repo.ConfigKey) || strings.Contains(err.Error(), "generation 0:") ||
-		errors.Is(err, repo.ErrNoRepository))
+		strings.Contains(err.Error(), repo.GenerationKey(0)))
 }
 
 func (c *campaign) check(l level) (Report, error) {

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,83 +155,6 @@ func TestDamage(t *testing.T) {
 				}
 				if tt.seen[i] && subject != "*" && !slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Subject == subject }) {
 					t.Errorf("%s: no problem names %s\n%s", l.name, subject, describe(r))
-				}
-			}
-		})
-	}
-}
-
-// TestRandomFlips flips one bit anywhere: reading all data with the key sees it,
-// but for the parts of a key slot that its password alone opens.
-func TestRandomFlips(t *testing.T) {
-	f := newFixture(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	flips := 200
-	if testing.Short() {
-		flips = 20
-	}
-	names := f.names("")
-	for range flips {
-		d := f.copy()
-		key := names[random.IntN(len(names))]
-		if strings.HasPrefix(key, "keys/") {
-			continue
-		}
-		data := d.read(key)
-		bit := random.IntN(8 * len(data))
-		data[bit/8] ^= 1 << (bit % 8)
-		d.put(key, data)
-		if r, err := d.check(t, levels[3]); err == nil && r.OK() {
-			t.Errorf("%s, bit %d of byte %d: not seen", key, bit%8, bit/8)
-		}
-	}
-}
-
-// TestDamagedIdentity: without bluesky.json and generation 0 there is no
-// repository to check.
-func TestDamagedIdentity(t *testing.T) {
-	f := newFixture(t)
-	for _, key := range []string{repo.ConfigKey, repo.GenerationKey(0)} {
-		for name, edit := range map[string]edit{
-			"flipped": flip(middle), "cut": cut(2), "emptied": empty, "removed": remove, "longer": longer,
-		} {
-			t.Run(key+" "+name, func(t *testing.T) {
-				d := f.copy()
-				d.put(key, edit(d.read(key)))
-				if r, err := d.check(t, levels[0]); err == nil {
-					t.Errorf("checked without an error:\n%s", describe(r))
-				}
-			})
-		}
-	}
-}
-
-// TestSwappedFiles exchanges two whole files of a kind.
-func TestSwappedFiles(t *testing.T) {
-	f := newFixture(t)
-	segments := f.segmentsOf(object.ClassData)
-	for name, keys := range map[string][]string{
-		"segments":    segments[:2],
-		"classes":     {segments[0], f.segmentsOf(object.ClassMeta)[0]},
-		"runs":        f.names("idx/")[:2],
-		"generations": {repo.GenerationKey(1), repo.GenerationKey(2)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := f.copy()
-			a, b := d.read(keys[0]), d.read(keys[1])
-			d.put(keys[0], b)
-			d.put(keys[1], a)
-			for _, l := range levels {
-				r, err := d.check(t, l)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, key := range keys[:1] { // of generations, the second one follows none that is known
-					if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Subject == key && p.Severity == Error }) {
-						t.Errorf("%s: no problem names %s\n%s", l.name, key, describe(r))
-					}
 				}
 			}
 		})

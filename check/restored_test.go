@@ -1,6 +1,7 @@
 package check
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"bluesky/keyring"
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/restore"
@@ -104,9 +104,10 @@ type restored struct {
 	refused map[object.ID]error
 }
 
-// restoreAll opens the repository in st as the restore command does and
-// restores every snapshot of want. Those that are left out of want may be there.
-func (f *rich) restoreAll(t testing.TB, st *store.Store, options repo.Options, password string) (out restored) {
+// restoreAll opens the repository in st as the restore command does, but for the
+// password, and restores every snapshot of want. Those that are left out of want
+// may be there.
+func (f *rich) restoreAll(t testing.TB, st *store.Store, options repo.Options) (out restored) {
 	t.Helper()
 	out = restored{failed: map[string]bool{}, refused: map[object.ID]error{}}
 	r, err := repo.Open(t.Context(), st, options)
@@ -114,9 +115,9 @@ func (f *rich) restoreAll(t testing.TB, st *store.Store, options repo.Options, p
 		out.err = err
 		return out
 	}
-	keys, err := keyring.Open(t.Context(), r, []byte(password))
-	if err != nil {
-		out.err = err
+	admin := repo.PublicKey(f.keys.Admin().Public().(ed25519.PublicKey))
+	if id := r.Identity(); id.Repository != f.keys.Repository() || id.Admin != admin {
+		out.err = repo.ErrForeign // as keyring.Open says
 		return out
 	}
 	state, err := r.Refresh(t.Context())
@@ -125,7 +126,7 @@ func (f *rich) restoreAll(t testing.TB, st *store.Store, options repo.Options, p
 		return out
 	}
 	r.PassOverLostRuns()
-	list, listErr := snapshot.List(t.Context(), r, keys, state)
+	list, listErr := snapshot.List(t.Context(), r, f.keys, state)
 	for id := range f.want {
 		at := slices.IndexFunc(list, func(s snapshot.Snapshot) bool { return s.ID == id })
 		switch {
