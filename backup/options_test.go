@@ -310,3 +310,13 @@ func TestWhatABackupAdds(t *testing.T) {
 	write(t, filepath.Join(root, "dir3/sub.1/file31"), "edited")
 	added(b, options, 100<<10)
 }
+
+// TestSealedObjectsAreOpenedAgain: verify-before-upload is the default.
+func TestSealedObjectsAreOpenedAgain(t *testing.T) {
+	if o := (&Options{}); !o.sealer().Verify {
+		t.Error("by default it is not asked for")
+	}
+	if o := (&Options{NoVerify: true}); o.sealer().Verify {
+		t.Error("it cannot be turned off")
+	}
+}

@@ -39,9 +39,13 @@ func newSink(keys *seal.Keys, target target, options Options) *sink {
 		object.ClassMeta: keys.NewSession(id, object.ClassMeta),
 	}}
 	s.sealers.New = func() any {
-		return keys.NewSealer(id, seal.SealerOptions{Compression: options.Compression, Verify: !options.NoVerify})
+		return keys.NewSealer(id, options.sealer())
 	}
 	return s
+}
+
+func (o *Options) sealer() seal.SealerOptions {
+	return seal.SealerOptions{Compression: o.Compression, Verify: !o.NoVerify}
 }
 
 // Put stores an object unless the repository has it, and returns its id. Now

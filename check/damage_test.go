@@ -409,3 +409,73 @@ func TestUnreadable(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestOtherCopy damages one of two copies of each block of a segment: that is an
+// error of the segment, and no file is lost until the other one is damaged too.
+func TestOtherCopy(t *testing.T) {
+	f := newFixture(t)
+	first := f.segmentsOf(object.ClassData)[0]
+	second := f.copyBlocks(t, first)
+	l := levels[3]
+	for _, gone := range []string{first, second} {
+		d := f.copy()
+		d.put(gone, nil)
+		r, err := d.check(t, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Errors != 1 || len(r.Problems[0].Files) > 0 || len(r.Problems[0].Snapshots) > 0 {
+			t.Errorf("%s removed: want one error and no files, got\n%s", gone, describe(r))
+		}
+	}
+	f.put(first, nil)
+	f.put(second, nil)
+	r, err := f.check(t, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return len(p.Files) > 0 }) {
+		t.Errorf("both removed: no files are named\n%s", describe(r))
+	}
+}
+
+// copyBlocks stores the blocks of a segment again, as a writer does that lost a
+// race, and returns the key of the segment with the copies.
+func (f *fixture) copyBlocks(t *testing.T, key string) string {
+	t.Helper()
+	before := f.names("seg/")
+	st := f.store(t)
+	r, err := repo.Open(t.Context(), st, repo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Begin(t.Context(), f.keys.Writer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sealer := f.keys.NewSealer(s.ID(), seal.SealerOptions{})
+	for _, o := range headOf(f.read(key)).Objects {
+		_, payload, err := seal.NewReader(r, f.keys).Object(t.Context(), o.ID, o.Kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := sealer.Seal(o.ID, o.Kind, nil, payload)
+		if err == nil {
+			err = s.Add(sealed, f.keys.NewSession(s.ID(), o.Kind.Class()))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.AddRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.bucket = st
+	f.files = f.dump(t)
+	added := slices.DeleteFunc(f.names("seg/"), func(key string) bool { return slices.Contains(before, key) })
+	if len(added) != 1 {
+		t.Fatalf("%d segments were added", len(added))
+	}
+	return added[0]
+}

@@ -26,6 +26,7 @@ type faulty struct {
 	struck  bool                                 // an operation was refused
 	before  func(op int, kind, key string) error // refuses an operation
 	after   func(op int, kind, key string) error // does it, and loses the reply
+	flip    string                               // what is read of objects with this prefix has a flipped bit
 }
 
 func newFaulty() *faulty { return &faulty{objects: map[string][]byte{}} }
@@ -158,6 +159,10 @@ func (m *faulty) NewRangeReader(ctx context.Context, key string, off, n int64, _
 			return errAbsent
 		}
 		size := int64(len(data))
+		if m.flip != "" && strings.HasPrefix(key, m.flip) {
+			data = bytes.Clone(data)
+			data[size/4] ^= 1
+		}
 		data = data[min(off, size):]
 		if n >= 0 {
 			data = data[:min(n, int64(len(data)))]

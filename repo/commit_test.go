@@ -11,6 +11,7 @@ import (
 
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/store"
 )
 
 // liveIDs returns the ids of the live snapshots of a state.
@@ -400,4 +401,23 @@ func TestRemovedWriter(t *testing.T) {
 		t.Error("a removed writer has begun")
 	}
 	audit(t, f.open(t))
+}
+
+// TestNotDurableIsNoSuccess: what a put says to be there, and not to be durable,
+// is not taken for stored because it reads back.
+func TestNotDurableIsNoSuccess(t *testing.T) {
+	for _, kind := range []string{"seg/", "idx/", "gen/"} {
+		r, f := newRepo(t)
+		s := begin(t, r)
+		snap := putTree(t, s, 1)
+		f.put = func(key string, _ []byte) fault {
+			if strings.HasPrefix(key, kind) {
+				return forget
+			}
+			return none
+		}
+		if _, err := s.Commit(t.Context(), snap); !errors.Is(err, store.ErrNotDurable) {
+			t.Errorf("%s: got %v, want that it is not durable", kind, err)
+		}
+	}
 }

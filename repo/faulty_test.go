@@ -26,6 +26,7 @@ const (
 	none   fault = iota
 	refuse       // not applied, and an error
 	lose         // applied, and an error: the reply was lost
+	forget       // applied, and not durable: a power cut takes it back
 )
 
 var (
@@ -185,8 +186,11 @@ func (w *faultyWriter) Close() error {
 		return errTaken
 	}
 	w.f.blobs[w.key] = bytes.Clone(w.Bytes())
-	if what == lose {
+	switch what {
+	case lose:
 		return errFault
+	case forget:
+		return store.ErrNotDurable
 	}
 	return nil
 }
