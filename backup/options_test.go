@@ -256,6 +256,12 @@ func TestRacyTimes(t *testing.T) {
 		if got := p.racy(object.TimeOf(tt.at)); got != tt.want {
 			t.Errorf("changed %v before the parent: racy %v, want %v", start.Sub(tt.at), got, tt.want)
 		}
+		b := &backup{parent: p}
+		st := unix.Stat_t{Ctim: unix.NsecToTimespec(tt.at.UnixNano()), Size: 1}
+		old := &tree.Inode{Type: tree.TypeFile, Size: 1, CTime: object.TimeOf(tt.at), MTime: timeOf(st.Mtim)}
+		if got := b.compare(old, &st); (got == same) == tt.want {
+			t.Errorf("changed %v before the parent: likeness %v", start.Sub(tt.at), got)
+		}
 	}
 }
 

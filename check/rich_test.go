@@ -1,8 +1,6 @@
 package check
 
 import (
-	"crypto"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"maps"
@@ -174,29 +172,6 @@ func (f *rich) checkpoint(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// sign signs g as the admin. docs/format.md, "Envelope".
-func (f *rich) sign(t testing.TB, g *repo.Generation) {
-	t.Helper()
-	body := mustEncode(t, g)
-	id := f.keys.Repository()
-	message := append([]byte(object.Label("generation signature")), id[:]...)
-	message = binary.LittleEndian.AppendUint64(message, uint64(len(body)))
-	signature, err := f.keys.Admin().Sign(nil, append(message, body...), crypto.Hash(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(g.Signature[:], signature)
-}
-
-func mustEncode(t testing.TB, record any) []byte {
-	t.Helper()
-	data, err := object.EncodeCBOR(record)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 // fork returns the repository as it would be had it gone on differently from

@@ -12,7 +12,6 @@ import (
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
-	"bluesky/store"
 	"bluesky/tree"
 )
 
@@ -171,9 +170,9 @@ func TestTrees(t *testing.T) {
 	for _, tt := range tests {
 		for _, second := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, second %v", tt.name, second), func(t *testing.T) {
-				st := store.NewMemory()
-				defer st.Close()
-				f := &fixture{bucket: st}
+				f := newEmpty(t)
+				defer f.bucket.Close()
+				st := f.bucket
 				f.create(t, rand.NewChaCha8([32]byte{9}))
 				r, err := f.open(t)
 				if err != nil {
@@ -215,9 +214,9 @@ func TestSnapshotsThatLie(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			st := store.NewMemory()
-			defer st.Close()
-			f := &fixture{bucket: st}
+			f := newEmpty(t)
+			defer f.bucket.Close()
+			st := f.bucket
 			f.create(t, rand.NewChaCha8([32]byte{9}))
 			r, err := f.open(t)
 			if err != nil {
@@ -262,7 +261,7 @@ func TestForeignKey(t *testing.T) {
 // TestManySnapshots backs a tree up that changes at random, and asks that what
 // is looked at of each snapshot, its difference to the one before, adds up.
 func TestManySnapshots(t *testing.T) {
-	f := &fixture{files: map[string][]byte{}, tree: t.TempDir(), bucket: store.NewMemory()}
+	f := newEmpty(t)
 	defer f.bucket.Close()
 	f.create(t, rand.NewChaCha8([32]byte{5}))
 	seed := rand.Uint64()

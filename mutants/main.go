@@ -60,23 +60,25 @@ func mutate(w io.Writer, pattern string, list bool) error {
 	}
 	fmt.Fprintf(w, "control: the tests pass without a mutation\n")
 	alive := 0
+	var mistakes []error
 	for _, m := range chosen {
 		failed, err := r.kill(m)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
 		verdict := strings.Join(failed, ", ")
-		if len(failed) == 0 {
+		switch {
+		case err != nil:
+			mistakes = append(mistakes, fmt.Errorf("%s: %w", m.name, err))
+			verdict = "MISTAKE, see below"
+		case len(failed) == 0:
 			alive++
 			verdict = "SURVIVED " + strings.Join(m.tests, ", ")
 		}
 		fmt.Fprintf(w, "| %s | %s | %s |\n", m.name, m.file, verdict)
 	}
-	fmt.Fprintf(w, "%d mutants, %d survived\n", len(chosen), alive)
+	fmt.Fprintf(w, "%d mutants, %d survived, %d mistakes of the table\n", len(chosen), alive, len(mistakes))
 	if alive > 0 {
-		return errAlive
+		mistakes = append(mistakes, errAlive)
 	}
-	return nil
+	return errors.Join(mistakes...)
 }
 
 func choose(pattern string) ([]mutation, error) {
