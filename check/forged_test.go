@@ -2,6 +2,7 @@ package check
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -13,14 +14,14 @@ import (
 	"bluesky/repo"
 )
 
-// sign signs g as the admin. docs/format.md, "Envelope".
-func (f *fixture) sign(t testing.TB, g *repo.Generation) {
+// sign signs g as its author. docs/format.md, "Envelope".
+func (f *fixture) sign(t testing.TB, g *repo.Generation, author ed25519.PrivateKey) {
 	t.Helper()
 	body := mustEncode(t, g)
 	id := f.keys.Repository()
 	message := append([]byte(object.Label("generation signature")), id[:]...)
 	message = binary.LittleEndian.AppendUint64(message, uint64(len(body)))
-	signature, err := f.keys.Admin().Sign(nil, append(message, body...), crypto.Hash(0))
+	signature, err := author.Sign(nil, append(message, body...), crypto.Hash(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,6 @@ func mustEncode(t testing.TB, record any) []byte {
 	}
 	return data
 }
-
 
 // statement returns an op that the writer signs. docs/format.md, "Statement".
 func (f *fixture) statement(t testing.TB, sequence uint64, typ repo.OpType, body any) repo.Op {
@@ -75,7 +75,7 @@ func (f *fixture) append(t testing.TB, ops ...repo.Op) {
 		Version: 1, Number: state.Generation + 1, Previous: state.Hash,
 		Author: repo.PublicKey(f.keys.Writer()[32:]), Checkpoint: state.Checkpoint, Floor: state.Floor, Ops: ops,
 	}
-	f.sign(t, &g)
+	f.sign(t, &g, f.keys.Writer())
 	f.put(repo.GenerationKey(g.Number), mustEncode(t, &g))
 }
 

@@ -166,7 +166,7 @@ func (f *rich) checkpoint(t testing.TB) {
 	io.ReadFull(f.random, g.Nonce[:])
 	body := mustEncode(t, &ref)
 	g.Ops = []repo.Op{{Type: repo.OpCheckpoint, Version: 1, Body: body}}
-	f.sign(t, &g)
+	f.sign(t, &g, f.keys.Admin())
 	for key, data := range map[string][]byte{ref.Name.Key(): data, repo.GenerationKey(g.Number): mustEncode(t, &g)} {
 		if err := f.bucket.PutNew(t.Context(), key, data); err != nil {
 			t.Fatal(err)
