@@ -52,8 +52,12 @@ func newCampaign(t testing.TB, f *rich) *campaign {
 	begun := time.Now()
 	t.Cleanup(func() {
 		c.store.Close()
-		t.Logf("%d cases in %.1f s; slowest %v, largest %d KiB allocated, %d KiB without damage",
-			c.cases, time.Since(begun).Seconds(), c.slowest.Round(time.Millisecond), c.largest>>10, c.sound>>10)
+		size := 0
+		for _, data := range f.files {
+			size += len(data)
+		}
+		t.Logf("%d cases on %d files of %d bytes in %.1f s; slowest %v, largest %d KiB allocated, %d KiB without damage",
+			c.cases, len(f.files), size, time.Since(begun).Seconds(), c.slowest.Round(time.Millisecond), c.largest>>10, c.sound>>10)
 	})
 	c.all = true
 	c.run(damage{name: "nothing"})

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A rich is a repository of some 50 kB that has all that a repository of
+// A rich is a repository of some 40 kB that has all that a repository of
 // version 1 can have: three snapshots, all types of inodes that matter here, each kind
 // of object, several segments of both classes, several runs, an unfinished
 // session, two checkpoints, and two key slots.
