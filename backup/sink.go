@@ -83,7 +83,7 @@ func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []b
 		return false, err
 	}
 	s.count.add(kind, len(payload), len(sealed.Bytes))
-	return s.rhythm.due(s.count.stored), nil
+	return s.rhythm.due(s.count.dataObjects+s.count.metaObjects, s.count.stored), nil
 }
 
 // addRun registers what there is so far, while nobody puts anything.

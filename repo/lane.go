@@ -9,7 +9,7 @@ import (
 
 // Uploads under way at once; each holds one segment in memory.
 const (
-	dataUploads = 2
+	dataUploads = 1
 	metaUploads = 1
 )
 

@@ -33,7 +33,7 @@ type Session struct {
 	mu       sync.Mutex
 	base     *State
 	view     *index.Index
-	own      map[object.ID]struct{} // claimed
+	own      map[object.ID]struct{} // claimed, and not in view
 	relied   [][]object.ID          // external refs of the segments in rows
 	rows     *index.Builder         // of the run being filled
 	sequence uint64                 // of the last statement made
