@@ -124,7 +124,7 @@ func (c *campaign) others(key string, foreign ...*rich) map[string][]byte {
 	}
 	for i, f := range foreign {
 		for _, other := range f.fixture.names("") {
-			if kindOf(other) == kindOf(key) && !bytes.Equal(f.files[other], c.f.files[key]) {
+			if other != key && kindOf(other) == kindOf(key) && !bytes.Equal(f.files[other], c.f.files[key]) {
 				found[fmt.Sprintf("%s of repository %d", other, i+1)] = f.files[other]
 			}
 		}

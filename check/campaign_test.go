@@ -156,7 +156,21 @@ func (c *campaign) judge(d *damage) {
 	if d.refused != isIdentity(out.err) {
 		c.t.Errorf("%s: opening for a restore gave %v", d.name, out.err)
 	}
+	if out.err != nil && !d.refused && !d.changesLog() {
+		c.t.Errorf("%s: nothing can be restored: %v", d.name, out.err)
+	}
 	c.compareFiles(d, &last, &out)
+}
+
+// changesLog reports whether a generation is damaged, which may stop all
+// readers.
+func (d *damage) changesLog() bool {
+	for key := range d.changes {
+		if kindOf(key) == "gen" {
+			return true
+		}
+	}
+	return false
 }
 
 // isIdentity: it is an error of who the repository is.
@@ -274,8 +288,7 @@ func (c *campaign) compareFiles(d *damage, r *Report, out *restored) {
 // file key: those that verify what covers it.
 func (c *campaign) promise(key string, at int) seen {
 	data := c.f.files[key]
-	folder, _, _ := strings.Cut(key, "/")
-	switch folder {
+	switch kindOf(key) {
 	case "gen", "state", "idx":
 		return always
 	case "seg":
@@ -295,6 +308,7 @@ func (c *campaign) promise(key string, at int) seen {
 	return never
 }
 
+// kindOf returns the folder of a file of the bucket, or its name if it is in none.
 func kindOf(key string) string {
 	folder, _, _ := strings.Cut(key, "/")
 	return folder
