@@ -45,26 +45,29 @@ func TestCampaignFlips(t *testing.T) {
 }
 
 // TestSoakFlips flips each bit of every byte of every file of the bucket, as far
-// as it comes in its time: first one bit of each, then another.
+// as it comes in its time: first one bit of each, then another. It begins
+// somewhere else each time.
 func TestSoakFlips(t *testing.T) {
-	budget := soak(t)
+	over := soak(t)
 	c, random := newCampaign(t, makeRich(t, richSeeds{1, 1, 1})), seeded(t)
 	c.all = false
-	first := random.IntN(8)
-	for round := range 8 {
-		flipped := 0
-		for _, key := range c.f.fixture.names("") {
-			for at := range c.f.files[key] {
-				if budget() {
-					t.Logf("%d rounds of 8, and %d bytes of the next", round, flipped)
-					return
-				}
-				c.flip(key, at, 1<<((first+round+at)%8))
-				flipped++
-			}
-		}
-		t.Logf("round %d: %d bytes", round+1, flipped)
+	type place struct {
+		key string
+		at  int
 	}
+	var places []place
+	for _, key := range c.f.fixture.names("") {
+		for at := range c.f.files[key] {
+			places = append(places, place{key, at})
+		}
+	}
+	start, bit := random.IntN(len(places)), random.IntN(8)
+	flips := 0
+	for ; flips < 8*len(places) && !over(); flips++ {
+		p := places[(start+flips)%len(places)]
+		c.flip(p.key, p.at, 1<<((bit+p.at+flips/len(places))%8))
+	}
+	t.Logf("%d of %d bits, of %d bytes, from byte %d on", flips, 8*len(places), len(places), start)
 }
 
 // soak skips the test, or returns whether its time is over.
