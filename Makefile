@@ -1,14 +1,15 @@
-# make test   the tests, with the race detector
-# make lint   gofmt, go vet, staticcheck
-# make fuzz   every fuzz target for FUZZTIME
-# make bench  every benchmark
-# make soak   the long campaigns, TestSoak…, for SOAKTIME each
+# make test     the tests, with the race detector
+# make lint     gofmt, go vet, staticcheck
+# make fuzz     every fuzz target for FUZZTIME
+# make bench    every benchmark
+# make mutants  break the program on purpose, one rule at a time: a test fails
+# make soak     the long campaigns, TestSoak…, and every fuzz target, for SOAKTIME each
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build test deps lint fuzz bench soak
+.PHONY: build test deps lint fuzz bench mutants soak
 
 GO ?= go
 PKG ?= ./...
@@ -67,6 +68,11 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
+# The table is in mutants/, and docs/testing.md says what each mutant meets.
+mutants:
+	$(GO) run ./mutants
+
 # Tests named TestSoak… skip unless BLUESKY_SOAK says how long each may run.
 soak:
 	BLUESKY_SOAK=$(SOAKTIME) $(GO) test -count 1 -timeout 0 -v -run '^TestSoak' $(PKG)
+	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)

@@ -254,6 +254,12 @@ func TestRacyTimes(t *testing.T) {
 		if got := racy(object.TimeOf(tt.at), object.TimeOf(start)); got != tt.want {
 			t.Errorf("changed %v before the parent: racy %v, want %v", start.Sub(tt.at), got, tt.want)
 		}
+		b := &backup{}
+		st := unix.Stat_t{Ctim: unix.NsecToTimespec(tt.at.UnixNano()), Size: 1}
+		old := &tree.Inode{Type: tree.TypeFile, Size: 1, CTime: object.TimeOf(tt.at), MTime: timeOf(st.Mtim)}
+		if got := b.compare(old, &st, object.TimeOf(start)); (got == same) == tt.want {
+			t.Errorf("changed %v before the parent: likeness %v", start.Sub(tt.at), got)
+		}
 	}
 }
 
@@ -307,4 +313,14 @@ func TestWhatABackupAdds(t *testing.T) {
 	waitTick(t)
 	write(t, filepath.Join(root, "dir3/sub.1/file31"), "edited")
 	added(b, options, 100<<10)
+}
+
+// TestSealedObjectsAreOpenedAgain: verify-before-upload is the default.
+func TestSealedObjectsAreOpenedAgain(t *testing.T) {
+	if o := (&Options{}); !o.sealer().Verify {
+		t.Error("by default it is not asked for")
+	}
+	if o := (&Options{NoVerify: true}); o.sealer().Verify {
+		t.Error("it cannot be turned off")
+	}
 }

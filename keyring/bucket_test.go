@@ -28,6 +28,7 @@ type faulty struct {
 	after   func(op int, kind, key string) error // does it, and loses the reply
 	turn    func(context.Context) (end func())   // waits until an operation may begin
 	removes bool                                 // key slots may be deleted: no init runs any more
+	flip    string                               // what is read of objects with this prefix has a flipped bit
 }
 
 func newFaulty() *faulty { return &faulty{objects: map[string][]byte{}} }
@@ -163,6 +164,10 @@ func (m *faulty) NewRangeReader(ctx context.Context, key string, off, n int64, _
 			return errAbsent
 		}
 		size := int64(len(data))
+		if m.flip != "" && strings.HasPrefix(key, m.flip) {
+			data = bytes.Clone(data)
+			data[size/4] ^= 1
+		}
 		data = data[min(off, size):]
 		if n >= 0 {
 			data = data[:min(n, int64(len(data)))]

@@ -14,6 +14,7 @@ import (
 
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/store"
 	"bluesky/store/fault"
 
 	"gocloud.dev/gcerrors"
@@ -439,4 +440,18 @@ func TestRemovedWriter(t *testing.T) {
 		t.Error("a removed writer has begun")
 	}
 	audit(t, f.open(t))
+}
+
+// TestNotDurableIsNoSuccess: what a put says to be there, and not to be durable,
+// is not taken for stored because it reads back.
+func TestNotDurableIsNoSuccess(t *testing.T) {
+	for _, kind := range []string{"seg/", "idx/", "gen/"} {
+		r, f := newRepo(t)
+		s := begin(t, r)
+		snap := putTree(t, s, 1)
+		f.Inject(fault.Rules(fault.Rule{Kinds: fault.Create, Prefix: kind, Effect: fault.Lose.With(store.ErrNotDurable)}))
+		if _, err := s.Commit(t.Context(), snap); !errors.Is(err, store.ErrNotDurable) {
+			t.Errorf("%s: got %v, want that it is not durable", kind, err)
+		}
+	}
 }

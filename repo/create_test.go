@@ -172,3 +172,20 @@ func TestKeySlots(t *testing.T) {
 		t.Errorf("slots %v", got)
 	}
 }
+
+// TestIdentityIsBound: generation 0 belongs to the bluesky.json of its init,
+// and another one of the same form is none.
+func TestIdentityIsBound(t *testing.T) {
+	f := newFaulty()
+	create(t, f.open(t))
+	other := testConfig()
+	other.Segment.DataTarget++
+	data, err := EncodeConfig(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Objects.Set(ConfigKey, data)
+	if _, err := Open(t.Context(), f.open(t), Options{}); !errors.Is(err, object.ErrCorrupt) {
+		t.Errorf("other parameters: %v", err)
+	}
+}

@@ -446,3 +446,24 @@ func TestSealed(t *testing.T) {
 		t.Error("an object without its segment was read")
 	}
 }
+
+// TestSegmentWithBytesBehind: what somebody appended to a segment costs none of
+// its objects.
+func TestSegmentWithBytesBehind(t *testing.T) {
+	r, f := newRepo(t)
+	s := begin(t, r)
+	snap := putTree(t, s, 1)
+	if _, err := s.Commit(t.Context(), snap); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range f.segments(t) {
+		f.Objects.Set(name.Key(), append(bytes.Clone(f.Objects.Get(name.Key())), 0))
+	}
+	fresh := open(t, f.open(t), Options{})
+	refresh(t, fresh)
+	for _, id := range []object.ID{snap.ID, snap.Root} {
+		if o, _, err := fresh.Sealed(t.Context(), id); err != nil || o.ID != id {
+			t.Errorf("object %s: %v", id.Short(), err)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -238,5 +239,53 @@ func TestSweep(t *testing.T) {
 		if _, err := dir.Lstat("stays"); err != nil {
 			t.Errorf("an object was swept after %v: %v", tt.age, err)
 		}
+	}
+}
+
+// lateFS is an FS in which something happens at the last moment before a file
+// gets a name.
+type lateFS struct {
+	FS
+	before func()
+}
+
+func (f lateFS) OpenDir(name string) (Dir, error) {
+	d, err := f.FS.OpenDir(name)
+	return lateDir{d, f.before}, err
+}
+
+type lateDir struct {
+	Dir
+	before func()
+}
+
+func (d lateDir) LinkUnnamed(file File, name string) error {
+	d.before()
+	return d.Dir.LinkUnnamed(file, name)
+}
+
+func (d lateDir) Link(old, name string) error      { d.before(); return d.Dir.Link(old, name) }
+func (d lateDir) RenameNew(old, name string) error { d.before(); return d.Dir.RenameNew(old, name) }
+func (d lateDir) Rename(old, name string) error    { d.before(); return d.Dir.Rename(old, name) }
+
+// TestExclusiveAtTheLastMoment: a writer that takes the name between the look
+// and the link of another has it.
+func TestExclusiveAtTheLastMoment(t *testing.T) {
+	for name, lacks := range shapes {
+		t.Run(name, func(t *testing.T) {
+			disk := simdisk.New(lacks...)
+			once := sync.OnceFunc(func() {
+				if err := upload(blob.NewBucket(New(disk, time.Now)), "gen/0", []byte("winner"), true); err != nil {
+					t.Error(err)
+				}
+			})
+			late := blob.NewBucket(New(lateFS{disk, once}, time.Now))
+			if err := upload(late, "gen/0", []byte("loser"), true); gcerrors.Code(err) != gcerrors.FailedPrecondition {
+				t.Errorf("the loser got %v", err)
+			}
+			if got := contents(t, late)["gen/0"]; got != "winner" {
+				t.Errorf("got %q", got)
+			}
+		})
 	}
 }
