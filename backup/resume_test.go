@@ -192,7 +192,7 @@ func (b *bed) soundAfter(t testing.TB, series repo.Series) {
 // was applied or not.
 func TestResume(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "root")
-	scatter(t, root, 60)
+	scatter(t, root, 20+scaled(40))
 	waitTick(t)
 	for _, lost := range []bool{false, true} {
 		for _, rhythm := range []bool{false, true} {
@@ -458,7 +458,9 @@ func TestResumeWithinFile(t *testing.T) {
 		name   string
 		size   int64
 		deaths int
-	}{{"one", 2 << 20, 4}, {"several", parallelFrom + 1<<20, 1}} {
+		chunk  int // the longest
+		target int // of a segment
+	}{{"one", 2 << 20, 4, 64 * kib, 64 * kib}, {"several", parallelFrom + 1<<20, 1, 512 * kib, 2 << 20}} {
 		t.Run(tt.name, func(t *testing.T) {
 			size := tt.size
 			root := filepath.Join(t.TempDir(), "root")
@@ -472,7 +474,12 @@ func TestResumeWithinFile(t *testing.T) {
 			}
 			must(t, f.Truncate(size+128*kib), f.Close())
 			waitTick(t)
-			whole := newSmallBed(t)
+			whole := newBedWith(t, func(c *repo.Config) {
+				c.Chunker.Min, c.Chunker.Max, c.Segment.DataTarget = tt.chunk/16, tt.chunk, tt.target
+				if tt.deaths == 1 {
+					c.Chunker.Bits = 16
+				}
+			})
 			b := whole.clone(t)
 			want := whole.verify(t, paths(root), root).Root
 			content := int(size) - 3*64*kib
@@ -480,7 +487,7 @@ func TestResumeWithinFile(t *testing.T) {
 			read := 0
 			for range tt.deaths { // each after another fifth
 				m, mortal := b.mortal(t, 1<<30, false)
-				mortal.uploads = content / 5 / (64 * kib)
+				mortal.uploads = content / 5 / tt.target
 				log := &readLog{}
 				if _, err := Run(t.Context(), m.repo, m.keys, paths(root), log); !mortal.dead() {
 					t.Fatalf("it has lived: %v", err)
@@ -500,7 +507,7 @@ func TestResumeWithinFile(t *testing.T) {
 			// Each death costs the open segment, those under way, the last line,
 			// what is being sealed, and what was cut and not yet sealed.
 			b.soundAfter(t, s.Series)
-			each := 4*64*kib + (lineBlocks+2*cap(newSealing().slots)+2)*64*kib
+			each := 4*tt.target + (lineBlocks+2*cap(newSealing().slots)+2)*tt.chunk
 			t.Logf("%d bytes read of %d", read, content)
 			if result.Resumed.Bytes == 0 || read > content+tt.deaths*each {
 				t.Errorf("%d bytes were read, of %d, want at most %d; resumed %+v", read, content, content+tt.deaths*each, result.Resumed)
