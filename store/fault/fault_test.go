@@ -26,12 +26,6 @@ func TestWithoutFaults(t *testing.T) {
 	})
 }
 
-func TestMemory(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) *store.Store {
-		return store.New(blob.NewBucket(fault.NewMemory()), "memory")
-	})
-}
-
 func TestWrapped(t *testing.T) {
 	folder, err := local.Open(t.TempDir())
 	if err != nil {

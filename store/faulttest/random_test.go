@@ -34,7 +34,7 @@ type tally struct{ cases, struck, backups, failedBackups, restores, failedRestor
 // Backups, restores and checks on a bucket where things go wrong by chance.
 func TestRandomFaults(t *testing.T) {
 	var sum tally
-	for seed := range uint64(40) {
+	for seed := range uint64(16) {
 		randomFaults(t, seed, &sum)
 	}
 	t.Logf("%+v", sum)
@@ -129,7 +129,7 @@ func wantSentence(t *testing.T, what string, err error) {
 // a check nor by a restore.
 func TestDamageUnderRandomFaults(t *testing.T) {
 	missed, found := 0, 0
-	for seed := range uint64(20) {
+	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		b := fault.New()
 		s := newSite(t, func() driver.Bucket { return b })
