@@ -396,3 +396,28 @@ func TestSealed(t *testing.T) {
 		t.Error("an object without its segment was read")
 	}
 }
+
+// The cache keeps the runs of the state, and nothing else.
+func TestTidyCache(t *testing.T) {
+	r, f := newRepo(t)
+	backUp(t, r, 1)
+	client := open(t, f.open(t), Options{CacheDir: t.TempDir()})
+	state := refresh(t, client)
+	begin(t, client)
+	dir := client.options.CacheDir
+	for _, name := range []string{"tmp-1", strings.Repeat("0", 32)} { // of a killed writer, of one that did not commit
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.TidyCache(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != state.Runs[0].Name.String() {
+		t.Errorf("in the cache stand %v, %v", entries, err)
+	}
+	if err := r.TidyCache(); err != nil {
+		t.Errorf("without a cache: %v", err)
+	}
+}
