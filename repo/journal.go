@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"bluesky/object"
 
@@ -33,11 +34,18 @@ type abandoned struct {
 	session object.SessionID
 }
 
-const journalSuffix = ".journal"
+const (
+	journalSuffix = ".journal"
+	// A journal is locked before it has its name, and has this behind it until
+	// then. One that a run was killed over goes when it is unlockedAge old: no run
+	// takes a part of that from open to rename.
+	unlockedSuffix = ".new"
+	unlockedAge    = time.Hour
+)
 
 // openJournal creates and locks the journal of a new session and picks up
 // those that crashed runs have left.
-func openJournal(stateDir string, session object.SessionID) (*journal, error) {
+func openJournal(stateDir string, session object.SessionID, now time.Time) (*journal, error) {
 	if stateDir == "" {
 		return nil, nil
 	}
@@ -47,7 +55,7 @@ func openJournal(stateDir string, session object.SessionID) (*journal, error) {
 	}
 	j := &journal{}
 	var err error
-	if j.abandoned, err = findAbandoned(dir); err != nil {
+	if j.abandoned, err = findAbandoned(dir, now); err != nil {
 		return nil, err
 	}
 	j.path = filepath.Join(dir, session.String()+journalSuffix)
@@ -60,7 +68,7 @@ func openJournal(stateDir string, session object.SessionID) (*journal, error) {
 // create makes the file under a name that no other run looks at, locks it, and
 // renames it: so nobody finds it unlocked.
 func (j *journal) create() error {
-	unlocked := j.path + ".new"
+	unlocked := j.path + unlockedSuffix
 	j.file = flock.New(unlocked, flock.SetPermissions(0o600))
 	if ok, err := j.file.TryLock(); err != nil || !ok {
 		return errors.Join(err, errors.New("cannot lock it"))
@@ -69,7 +77,7 @@ func (j *journal) create() error {
 }
 
 // findAbandoned locks every journal that no live run holds.
-func findAbandoned(dir string) ([]abandoned, error) {
+func findAbandoned(dir string, now time.Time) ([]abandoned, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -77,6 +85,7 @@ func findAbandoned(dir string) ([]abandoned, error) {
 	var found []abandoned
 	for _, entry := range entries {
 		var session object.SessionID
+		removeUnlocked(dir, entry, now)
 		name, ok := strings.CutSuffix(entry.Name(), journalSuffix)
 		if !ok || len(name) != 2*len(session) {
 			continue
@@ -91,6 +100,17 @@ func findAbandoned(dir string) ([]abandoned, error) {
 		}
 	}
 	return found, nil
+}
+
+// removeUnlocked removes what a run that was killed has left of a journal that
+// it had not locked yet. What stays, the next run removes.
+func removeUnlocked(dir string, entry fs.DirEntry, now time.Time) {
+	if !strings.HasSuffix(entry.Name(), journalSuffix+unlockedSuffix) {
+		return
+	}
+	if info, err := entry.Info(); err == nil && now.Sub(info.ModTime()) > unlockedAge {
+		_ = os.Remove(filepath.Join(dir, entry.Name()))
+	}
 }
 
 // ends returns the ops that end the abandoned sessions which base knows as

@@ -82,7 +82,7 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 		return nil, err
 	}
 	// Without a journal the session is ended, after a crash, by its age.
-	s.journal, err = openJournal(r.options.StateDir, s.id)
+	s.journal, err = openJournal(r.options.StateDir, s.id, r.options.Now())
 	r.note(err)
 	return s, nil
 }

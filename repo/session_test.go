@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -419,5 +421,32 @@ func TestTidyCache(t *testing.T) {
 	}
 	if err := r.TidyCache(); err != nil {
 		t.Errorf("without a cache: %v", err)
+	}
+}
+
+// A run that was killed before its journal had its name leaves nothing for good,
+// and one that makes its journal just now is not disturbed.
+func TestUnlockedJournals(t *testing.T) {
+	_, f := newRepo(t)
+	client := open(t, f.open(t), Options{StateDir: t.TempDir()})
+	dir := filepath.Join(client.options.StateDir, "sessions")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unlocked := func(digit string, age time.Duration) string {
+		path := filepath.Join(dir, strings.Repeat(digit, 32)+journalSuffix+unlockedSuffix)
+		at := client.options.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	dead, live := unlocked("0", 2*unlockedAge), unlocked("1", 0)
+	begin(t, client)
+	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("that of a dead run: %v", err)
+	}
+	if _, err := os.Stat(live); err != nil {
+		t.Errorf("that of a live run: %v", err)
 	}
 }
