@@ -127,7 +127,7 @@ func (tr *changingTree) file(i int) string {
 // write gives file i new content: mostly little, sometimes as much as a segment.
 func (tr *changingTree) write(i int) {
 	n := tr.random.IntN(2000)
-	if tr.random.IntN(6) == 0 {
+	if tr.random.IntN(4) == 0 {
 		n = 20_000 + tr.random.IntN(40_000)
 	}
 	path := tr.m.path(tr.file(i))
@@ -138,7 +138,7 @@ func (tr *changingTree) write(i int) {
 
 // change writes, removes, renames and links some files anew.
 func (tr *changingTree) change() {
-	for range 6 {
+	for range 10 {
 		tr.write(tr.random.IntN(48))
 	}
 	i := tr.random.IntN(48)
@@ -210,6 +210,13 @@ func printOf(t testing.TB, dir string) treePrint {
 	return treePrint(h.Sum(nil))
 }
 
+// A blow is a way to end backups.
+type blow struct {
+	hit    func(*rand.Rand, *os.Process)
+	ended  func(c *exec.Cmd, stderr string) string // what is wrong with how a struck one ended; "" is nothing
+	phases []string                                // in which it meets them
+}
+
 // A campaign makes backups of one tree and ends many of them at random moments,
 // and sees to it that none of that shows.
 type campaign struct {
@@ -217,26 +224,32 @@ type campaign struct {
 	t      testing.TB
 	random *rand.Rand
 	tree   *changingTree
-	hit    func(*rand.Rand, *os.Process)
-	ended  func(c *exec.Cmd, stderr string) string // what is wrong with how a struck one ended; "" is nothing
+	blow
 
 	usual  map[string]int // events of the last backup that came to its end
 	saved  map[string]treePrint
-	phases map[string]int
+	met    map[string]int // phases
 	events map[string]int // that were aimed at
 	other  int            // backups that were over before their moment
 }
 
-// The phases in which an end may meet a backup, by what is there afterwards.
-var backupPhases = []string{
-	"before it began", "after it began", "segments stored", "a run stored", "a run registered", "committed",
-}
+// The phases in which an end may meet a backup, by what is there afterwards. One
+// that is interrupted before it has registered anything leaves no journal, so
+// that it looks as if it had not begun.
+const (
+	beforeBegin   = "before it began"
+	begun         = "after it began"
+	segmentStored = "segments stored"
+	runStored     = "a run stored"
+	runRegistered = "a run registered"
+	committed     = "committed"
+)
 
-func newCampaign(t testing.TB, random *rand.Rand) *campaign {
+func newCampaign(t testing.TB, random *rand.Rand, b blow) *campaign {
 	m := newSmallSegments(t)
 	c := &campaign{
-		machine: m, t: t, random: random, tree: newTree(m, "src", random),
-		saved: map[string]treePrint{}, phases: map[string]int{}, events: map[string]int{},
+		machine: m, t: t, blow: b, random: random, tree: newTree(m, "src", random),
+		saved: map[string]treePrint{}, met: map[string]int{}, events: map[string]int{},
 	}
 	c.complete()
 	return c
@@ -255,7 +268,7 @@ func (c *campaign) backup() (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
 // strike makes one backup and ends it at a random moment.
 func (c *campaign) strike() {
 	c.t.Helper()
-	at := c.moment()
+	at := randomMoment(c.random, c.usual)
 	before, had := c.state(), c.contents()
 	cmd, stdout, stderr := c.backup()
 	w := newWitness(c.t, c.step, c.repo, c.home, c.path("src"))
@@ -269,22 +282,7 @@ func (c *campaign) strike() {
 		c.t.Errorf("struck at %+v: %s, stderr %q", at, wrong, stderr)
 	}
 	c.events[at.event]++
-	c.phases[c.phase(before, had)]++
-}
-
-// moment chooses one: an event of those that a backup usually has, each name as
-// often as the others.
-func (c *campaign) moment() moment {
-	names := append(slices.Sorted(maps.Keys(c.usual)), "")
-	name := names[c.random.IntN(len(names))]
-	at := moment{event: name, n: 1 + c.random.IntN(max(1, c.usual[name]))}
-	if name == "" || c.random.IntN(2) == 0 {
-		at.after = time.Duration(c.random.Int64N(int64(30 * time.Millisecond)))
-		if name != "" {
-			at.after /= 10
-		}
-	}
-	return at
+	c.met[c.phase(before, had)]++
 }
 
 // contents counts what is stored, by kind, and the journals.
@@ -308,17 +306,17 @@ func (c *campaign) phase(before *repo.State, had map[string]int) string {
 	after, has := c.state(), c.contents()
 	switch {
 	case len(after.Snapshots) > len(before.Snapshots):
-		return "committed"
+		return committed
 	case has["idx"]-had["idx"] > len(after.Runs)-len(before.Runs):
-		return "a run stored"
+		return runStored
 	case len(after.Runs) > len(before.Runs):
-		return "a run registered"
+		return runRegistered
 	case has["seg"] > had["seg"]:
-		return "segments stored"
+		return segmentStored
 	case has["journal"] > had["journal"]:
-		return "after it began"
+		return begun
 	}
-	return "before it began"
+	return beforeBegin
 }
 
 // complete makes a backup that is left alone, which needs no step before it.
@@ -430,8 +428,8 @@ func (c *campaign) wantClean() {
 
 // missing returns the phases in which no backup has ended.
 func (c *campaign) missing() (list []string) {
-	for _, phase := range backupPhases {
-		if c.phases[phase] == 0 {
+	for _, phase := range c.phases {
+		if c.met[phase] == 0 {
 			list = append(list, phase)
 		}
 	}

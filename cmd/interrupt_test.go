@@ -1,12 +1,11 @@
 package cmd
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,68 +16,47 @@ import (
 	"bluesky/restore/treetest"
 )
 
+// An interrupter ends processes as a person does, and as a system that shuts
+// down.
+type interrupter struct{ signals []os.Signal }
+
+func (i *interrupter) hit(random *rand.Rand, p *os.Process) {
+	i.signals = [][]os.Signal{
+		{syscall.SIGINT}, {syscall.SIGINT}, {syscall.SIGTERM}, {syscall.SIGINT, syscall.SIGINT},
+	}[random.IntN(4)]
+	for _, s := range i.signals {
+		_ = p.Signal(s) // it may be over
+	}
+}
+
+// ended says what is wrong with the end of a process that was hit.
+func (i *interrupter) ended(c *exec.Cmd, stderr string) string {
+	status := c.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case status.Signaled() && stderr == "" && slices.Contains(i.signals, os.Signal(status.Signal())):
+		return "" // before the program listened; a shell calls that 130, too
+	case status.ExitStatus() == exitInterrupted && stderr == `{"message_type":"exit_error","code":130,"message":"interrupted"}`+"\n":
+		return ""
+	case status.ExitStatus() == exitInterrupted && stderr == "" && len(i.signals) > 1:
+		return "" // the second one ends it at once
+	}
+	return fmt.Sprintf("%v ended it with %v", i.signals, c.ProcessState)
+}
+
+func interrupting() blow {
+	i := new(interrupter)
+	return blow{i.hit, i.ended, []string{beforeBegin, segmentStored, runStored, runRegistered, committed}}
+}
+
 // An interrupt at any moment of a backup ends it with 130 and harms nothing: the
 // next backup needs no step in between.
 func TestInterruptedBackups(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
-	change := func(round int) {
-		for i := range 40 {
-			m.write(fmt.Sprintf("src/%d/%d", i%5, i), treetest.Bytes(random.Uint64(), random.IntN(256<<10)))
-		}
-		m.write("src/round", fmt.Appendf(nil, "%d", round))
-	}
-	change(0)
-	began := time.Now()
-	m.must("backup", "-q", "src")
-	usual := time.Since(began)
+	strikeBackups(t, 50, time.Hour, interrupting())
+}
 
-	interrupted := 0
-	rounds := 0 // on a busy machine all of the first ten can come too early or too late
-	for round := 0; round < 10 || interrupted == 0 && round < 60; round++ {
-		rounds++
-		change(round + 1)
-		c := m.command(t.Context(), "backup", "-v", "src")
-		var stderr bytes.Buffer
-		c.Stderr = &stderr
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(random.Int64N(int64(usual)))) // the moment is the subject of this test
-		if err := c.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			t.Fatal(err)
-		}
-		_ = c.Wait()
-		status := c.ProcessState.Sys().(syscall.WaitStatus)
-		switch code := c.ProcessState.ExitCode(); {
-		case code == 0: // it came too late
-		case status.Signaled() && status.Signal() == syscall.SIGINT: // before the program listened; a shell calls that 130, too
-		case code == exitInterrupted:
-			interrupted++
-			if !strings.HasSuffix(stderr.String(), "Fatal: interrupted\n") {
-				t.Errorf("round %d: stderr %q", round, stderr.String())
-			}
-		default:
-			t.Fatalf("round %d: exit code %d, stderr %q", round, code, stderr.String())
-		}
-		if round%3 == 2 {
-			m.must("backup", "-q", "src")
-		}
-	}
-	t.Logf("%d of %d were interrupted; a whole backup takes %v", interrupted, rounds, usual)
-	if interrupted == 0 {
-		t.Error("no backup was interrupted")
-	}
-	change(rounds + 1)
-	m.must("backup", "-q", "src")
-	m.mustCheck()
-	m.must("restore", "-q", "latest:"+m.path("src"), "-t", "out")
-	if out, err := exec.Command("diff", "-r", m.path("src"), m.path("out")).CombinedOutput(); err != nil {
-		t.Errorf("the restored tree differs: %s", out)
-	}
+func TestSoakInterruptedBackups(t *testing.T) {
+	strikeBackups(t, 1000, soak(t), interrupting())
 }
 
 // A full disk ends a backup with a sentence that says so; what was there before

@@ -5,9 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -104,6 +107,25 @@ type moment struct {
 	event string
 	n     int // from 1
 	after time.Duration
+}
+
+// randomMoment chooses one: after an event of those that such a process usually
+// sees, each name as often as the others, or after some time. Half of them are
+// just when something new is there.
+func randomMoment(random *rand.Rand, usual map[string]int) moment {
+	names := append(slices.Sorted(maps.Keys(usual)), "")
+	if random.IntN(2) == 0 {
+		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "create ") })
+	}
+	name := names[random.IntN(len(names))]
+	if name == "" {
+		return moment{after: time.Duration(random.Int64N(int64(30 * time.Millisecond)))}
+	}
+	at := moment{event: name, n: 1 + random.IntN(usual[name])}
+	if random.IntN(2) == 0 {
+		at.after = time.Duration(random.Int64N(int64(3 * time.Millisecond)))
+	}
+	return at
 }
 
 // strike starts c and calls hit at the moment, if it comes. It waits for the end
