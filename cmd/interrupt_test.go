@@ -52,11 +52,11 @@ func interrupting() blow {
 // next backup needs no step in between.
 func TestInterruptedBackups(t *testing.T) {
 	t.Parallel()
-	strikeBackups(t, 50, time.Hour, interrupting())
+	strikeBackups(t, 50, 25, time.Hour, interrupting())
 }
 
 func TestSoakInterruptedBackups(t *testing.T) {
-	strikeBackups(t, 1000, soak(t), interrupting())
+	strikeBackups(t, 1000, 100, soak(t), interrupting())
 }
 
 // A full disk ends a backup with a sentence that says so; what was there before

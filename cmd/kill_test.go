@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,50 +32,46 @@ var killing = blow{kill, wasKilled, []string{beforeBegin, begun, segmentStored, 
 // check is content, and the next backup needs no step before it.
 func TestKilledBackups(t *testing.T) {
 	t.Parallel()
-	strikeBackups(t, 50, time.Hour, killing)
+	strikeBackups(t, 50, 25, time.Hour, killing)
 }
 
 func TestSoakKilledBackups(t *testing.T) {
-	strikeBackups(t, 1000, soak(t), killing)
+	strikeBackups(t, 1000, 100, soak(t), killing)
 }
 
 // strikeBackups ends so many backups at random moments, as many as there is
-// time for. Each campaign has a repository of its own.
-func strikeBackups(t *testing.T, moments int, limit time.Duration, b blow) {
+// time for, in repositories for perRepository each. All phases are to be met; a
+// moment that comes too late is no mistake, only no case.
+func strikeBackups(t *testing.T, moments, perRepository int, limit time.Duration, b blow) {
 	began := time.Now()
-	total := map[string]int{}
+	met := map[string]int{}
 	done := 0
-	for part := 0; done < moments && time.Since(began) < limit; part++ {
+	missing := func() bool { return slices.ContainsFunc(b.phases, func(phase string) bool { return met[phase] == 0 }) }
+	for (done < moments || missing() && done < moments+200) && time.Since(began) < limit && !t.Failed() {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			c := newCampaign(t, rand.New(rand.NewPCG(seed, 1)), b)
-			most := min(100, moments-done)
-			// All phases are to be met. A moment that comes too late is no
-			// mistake, only no case.
-			for struck := 0; time.Since(began) < limit && (struck < most || len(c.missing()) > 0 && struck < most+200); {
+			for struck := 0; struck < perRepository && time.Since(began) < limit; {
 				c.tree.change()
-				for range 1 + c.random.IntN(3) { // also several in a row
-					before := c.other
-					c.strike()
-					struck += 1 - (c.other - before)
+				for range 1 + c.random.IntN(7) { // also several in a row
+					if c.strike() {
+						struck++
+					}
 				}
 				c.aftermath()
 			}
-			c.finish(20)
+			c.finish()
+			t.Logf("aimed at %v; %d were over before", c.events, c.other)
 			for phase, n := range c.met {
-				total[phase] += n
+				met[phase] += n
 				done += n
 			}
-			t.Logf("aimed at %v; %d were over before", c.events, c.other)
-			if missing := c.missing(); len(missing) > 0 {
-				t.Errorf("no backup ended %v", missing)
-			}
 		})
-		if t.Failed() {
-			break
-		}
 	}
-	t.Logf("%d backups were ended: %v", done, total)
+	t.Logf("%d backups were ended: %v", done, met)
+	if missing() {
+		t.Errorf("no backup was ended in one of the phases %q", b.phases)
+	}
 }
 
 // A restore that was killed at any moment is run again, and then it is right.
