@@ -434,3 +434,11 @@ func (c *campaign) wantClean() {
 		})
 	}
 }
+
+// newRandom returns a source of randomness whose seed the test shows.
+func newRandom(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}

@@ -6,14 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"bluesky/restore/treetest"
 )
 
 // An interrupter ends processes as a person does, and as a system that shuts
@@ -57,58 +52,4 @@ func TestInterruptedBackups(t *testing.T) {
 
 func TestSoakInterruptedBackups(t *testing.T) {
 	strikeBackups(t, 1000, 100, soak(t), interrupting())
-}
-
-// A full disk ends a backup with a sentence that says so; what was there before
-// can be used, and with space again the next backup works.
-func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount a small file system")
-	}
-	t.Parallel()
-	m := newMachine(t)
-	small := m.mkdir("small")
-	if err := unix.Mount("none", small, "tmpfs", 0, "size=6m"); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := unix.Unmount(small, 0); err != nil {
-			t.Error(err)
-		}
-	}()
-	m.repo = small + "/repo"
-	m.must("init", "-q")
-	m.write("src/file", []byte("fits"))
-	m.must("backup", "-q", "src")
-
-	m.write("src/large", treetest.Bytes(1, 12<<20))
-	for range 3 { // each finds the disk as the one before has left it
-		got := m.run("backup", "-q", "src")
-		message, hint, _ := strings.Cut(got.stderr, "\n")
-		if got.code != exitFatal || !strings.HasPrefix(message, "Fatal: ") || !strings.Contains(message, ": no space left on device") ||
-			hint != "hint: "+hintSpace+"\n" {
-			t.Fatalf("exit code %d, stderr %q", got.code, got.stderr)
-		}
-	}
-	m.must("snapshots")
-	m.must("restore", "-q", "latest:"+m.path("src"), "-t", "out")
-	m.mustCheck()
-
-	// A target that is too small says so as well.
-	m.repo = m.path("repo")
-	m.must("backup", "-q", "src")
-	got := m.run("restore", "-q", "latest", "-t", small+"/out")
-	if got.code != exitFatal || !strings.Contains(got.stderr, "no space is left in the target") || !strings.Contains(got.stderr, "hint: "+hintSpace) {
-		t.Errorf("restore: exit code %d, stderr %q", got.code, got.stderr)
-	}
-
-	m.repo = small + "/repo"
-	if err := os.RemoveAll(small + "/out"); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("none", small, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
-		t.Fatal(err)
-	}
-	m.must("backup", "-q", "src")
-	m.mustCheck()
 }

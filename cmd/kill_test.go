@@ -77,9 +77,7 @@ func strikeBackups(t *testing.T, moments, perRepository int, limit time.Duration
 // A restore that was killed at any moment is run again, and then it is right.
 func TestKilledRestores(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := newRandom(t)
 	m := newSmallSegments(t)
 	newTree(m, "src", random)
 	treetest.Make(t, m.mkdir("src/odd"))
@@ -121,9 +119,7 @@ func TestKilledRestores(t *testing.T) {
 // none, which a backup says and the next init mends.
 func TestKilledInits(t *testing.T) {
 	t.Parallel()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := newRandom(t)
 	var usual map[string]int
 	found := map[string]int{}
 	for round := range 16 {

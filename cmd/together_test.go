@@ -88,9 +88,7 @@ func newCrowd(t *testing.T, processes int, random *rand.Rand) *crowd {
 // some of them, and compares all that was reported at the end.
 func backUpTogether(t *testing.T, processes, rounds int, limit time.Duration) {
 	began := time.Now()
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := newRandom(t)
 	c := newCrowd(t, processes, random)
 	log := c.m.open()
 	var state *repo.State
