@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"go.uber.org/goleak"
 
 	"bluesky/seal"
 )
@@ -20,10 +21,22 @@ import (
 // TestMain makes bluesky a command that scripts can run, as a process of its
 // own. probe is bluesky with one command more.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leakless{m}, map[string]func(){
 		"bluesky": func() { os.Exit(start(cheapHost(), commands)) },
 		"probe":   func() { os.Exit(probeMain()) },
 	})
+}
+
+// A leakless runs tests, and fails if they leave a goroutine behind.
+type leakless struct{ m *testing.M }
+
+func (l leakless) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
 }
 
 // cheapHost is that of the process, with key slots that take no time to open:
