@@ -30,15 +30,19 @@ type File struct {
 	broken error // a record may be torn; what comes behind it would not count
 }
 
+// UnlockedSuffix stands behind the name of a journal that has no lock yet.
+const UnlockedSuffix = ".new"
+
 // Create makes the journal at path. Nobody finds it without its lock: it is
-// made under another name, path with ".new" behind it, and renamed.
+// made under another name, path with [UnlockedSuffix] behind it, and renamed.
+// Who is killed in between leaves that name.
 func Create(path string, format Format) (*File, error) {
-	f, err := open(path+".new", format, os.O_RDWR|os.O_CREATE)
+	f, err := open(path+UnlockedSuffix, format, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
 	f.path = path
-	if err := errors.Join(f.begin(), os.Rename(path+".new", path)); err != nil {
+	if err := errors.Join(f.begin(), os.Rename(path+UnlockedSuffix, path)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

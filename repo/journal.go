@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,9 @@ const (
 	// journalAge is how old a journal gets: after that time a cleaner takes for
 	// orphans what nobody has registered.
 	journalAge = 7 * 24 * time.Hour
+	// unlockedAge is that of a journal over whose making a run was killed: no run
+	// takes a part of it from open to rename.
+	unlockedAge = time.Hour
 )
 
 // openJournal creates and locks the journal of a new session and picks up
@@ -79,6 +83,7 @@ func findAbandoned(dir string, now time.Time, format func(object.SessionID) jour
 	var found []*abandoned
 	for _, entry := range entries {
 		var session object.SessionID
+		removeUnlocked(dir, entry, now)
 		name, ok := strings.CutSuffix(entry.Name(), journalSuffix)
 		if !ok || hexField(session[:], name) != nil {
 			continue
@@ -91,6 +96,17 @@ func findAbandoned(dir string, now time.Time, format func(object.SessionID) jour
 		}
 	}
 	return found, nil
+}
+
+// removeUnlocked removes what a run that was killed has left of a journal that
+// it had not locked yet. What stays, the next run removes.
+func removeUnlocked(dir string, entry fs.DirEntry, now time.Time) {
+	if !strings.HasSuffix(entry.Name(), journalSuffix+journal.UnlockedSuffix) {
+		return
+	}
+	if info, err := entry.Info(); err == nil && now.Sub(info.ModTime()) > unlockedAge {
+		_ = os.Remove(filepath.Join(dir, entry.Name()))
+	}
 }
 
 // read reads the uploads. A journal that another key or a newer bluesky has
