@@ -1,14 +1,15 @@
 # make test   the tests, with the race detector
 # make lint   gofmt, go vet, staticcheck
 # make fuzz   every fuzz target for FUZZTIME
-# make bench  every benchmark
+# make bench  bluesky beside other backup programs, see bench/README.md
+# make microbench  the benchmarks of the packages
 # make soak   the long campaigns, TestSoak…, for SOAKTIME each
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build test deps lint fuzz bench soak
+.PHONY: build test deps lint fuzz bench microbench soak
 
 GO ?= go
 PKG ?= ./...
@@ -64,7 +65,13 @@ fuzz:
 		done
 	done
 
-bench:
+# BENCH has flags for it, such as -n 5 or -trees small.
+bench: build
+	$(GO) build -o bin/bench ./bench
+	bin/bench -tools bluesky=bin/bluesky,restic,kopia,borg -out bin/bench.md $(BENCH)
+	cat bin/bench.md
+
+microbench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
 # Tests named TestSoak… skip unless BLUESKY_SOAK says how long each may run.
