@@ -64,15 +64,18 @@ func (g *generator) smallFile(path string) error {
 	return os.WriteFile(path, data, 0o644)
 }
 
-// An imageFile is a tree of one large file, of extents of 64 KiB to 4 MiB. What
-// is neither text nor random is holes.
+// An imageFile is a tree of one large file, of extents of 64 KiB to maxExtent.
+// What is neither text nor random is holes.
 type imageFile struct {
 	size         int64
 	text, random float64 // parts of it
 	insert       int     // bytes that the changed version has more
 }
 
-const imageName = "image"
+const (
+	imageName = "image"
+	maxExtent = 4 << 20
+)
 
 func (f *imageFile) build(ctx context.Context, g *generator, root string) error {
 	if err := os.MkdirAll(root, 0o755); err != nil {
@@ -106,7 +109,7 @@ func (f *imageFile) write(ctx context.Context, g *generator, path string, insert
 			err = closeErr
 		}
 	}()
-	buffer := make([]byte, 4<<20)
+	buffer := make([]byte, maxExtent)
 	shift := int64(0)
 	for at := int64(0); at < f.size; {
 		if err := ctx.Err(); err != nil {
@@ -120,7 +123,7 @@ func (f *imageFile) write(ctx context.Context, g *generator, path string, insert
 			}
 			shift = int64(insert)
 		}
-		extent := buffer[:min(int64(1+g.random.IntN(64))<<16, f.size-at)]
+		extent := buffer[:min(int64(1+g.random.IntN(maxExtent>>16))<<16, f.size-at)]
 		kind := g.random.Float64()
 		if kind < f.text+f.random {
 			g.fill(extent, kind >= f.text)

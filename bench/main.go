@@ -15,13 +15,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -89,27 +88,23 @@ func run(ctx context.Context, c *config, stdout, log io.Writer) (err error) {
 		return err
 	}
 	r := report{Rounds: c.rounds, Scale: c.scale, Machine: lookAtMachine(scratch), Tools: b.tools, Phases: b.phases}
-	if err := b.all(ctx, &r); err != nil {
-		return err
+	allErr := b.all(ctx, &r)
+	if len(r.Trees) == 0 {
+		return allErr
 	}
+	return errors.Join(allErr, r.write(c, stdout)) // trees that are done count, whatever came later
+}
+
+// write writes the report to where c says.
+func (r *report) write(c *config, stdout io.Writer) error {
 	if c.raw != "" {
 		if err := r.writeJSON(c.raw); err != nil {
 			return err
 		}
 	}
 	if c.out == "" {
-		_, err = stdout.Write(r.markdown())
+		_, err := stdout.Write(r.markdown())
 		return err
 	}
 	return os.WriteFile(c.out, r.markdown(), 0o644)
-}
-
-// buildBluesky builds the program of the module that the working folder is in.
-func buildBluesky(ctx context.Context, scratch string) (string, error) {
-	binary := filepath.Join(scratch, "bluesky")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "bluesky")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build bluesky: %w\n%s", err, out)
-	}
-	return binary, nil
 }

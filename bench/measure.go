@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ type sample struct {
 	// PeakMiB is the largest resident set of the program, or of one that it
 	// started.
 	PeakMiB   float64 `json:"peak_mib"`
+	FloorMiB  float64 `json:"floor_mib"` // a smaller peak could not be seen
 	RepoBytes int64   `json:"repo_bytes"`
 	RepoFiles int     `json:"repo_files"`
 }
@@ -40,6 +42,10 @@ func (o *tool) measure(ctx context.Context, c line, at place) (*sample, error) {
 	if err := syncfs(at.state); err != nil {
 		return nil, err
 	}
+	floor, err := forgetPeak()
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.CommandContext(ctx, o.path, at.fill(c.args)...)
 	cmd.Env = o.environment(at, c)
 	if cmd.Dir = at.state; c.inTarget {
@@ -48,7 +54,7 @@ func (o *tool) measure(ctx context.Context, c line, at place) (*sample, error) {
 	var said tail
 	cmd.Stdout, cmd.Stderr = &said, &said
 	start := time.Now()
-	err := cmd.Run()
+	err = cmd.Run()
 	wall := time.Since(start)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w\n%s", o.kind, c.args, err, said.text)
@@ -60,8 +66,28 @@ func (o *tool) measure(ctx context.Context, c line, at place) (*sample, error) {
 	return &sample{
 		Wall: wall.Seconds(), Sync: (time.Since(start) - wall).Seconds(),
 		User: cmd.ProcessState.UserTime().Seconds(), System: cmd.ProcessState.SystemTime().Seconds(),
-		PeakMiB: float64(usage.Maxrss) / 1024,
+		PeakMiB: float64(usage.Maxrss) / 1024, FloorMiB: floor,
 	}, nil
+}
+
+// forgetPeak makes the largest resident set of this process small and returns
+// it in MiB: in the accounts of Linux a process that is started begins with as
+// much as the one that starts it.
+func forgetPeak() (float64, error) {
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		return 0, err
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib float64
+	if _, err := fmt.Sscanf(rest, "%f kB", &kib); err != nil {
+		return 0, fmt.Errorf("/proc/self/status: VmHWM: %w", err)
+	}
+	return kib / 1024, nil
 }
 
 // A tail keeps the last of what a program says.

@@ -16,6 +16,10 @@ import (
 // below two folders: names, types, permissions, contents, targets of links, and
 // the times of regular files.
 func sameTree(ctx context.Context, want, got string) error {
+	return sameBelow(ctx, want, got, [2][]byte{make([]byte, 128<<10), make([]byte, 128<<10)})
+}
+
+func sameBelow(ctx context.Context, want, got string, buffers [2][]byte) error {
 	wanted, err := os.ReadDir(want)
 	if err != nil {
 		return err
@@ -28,7 +32,6 @@ func sameTree(ctx context.Context, want, got string) error {
 	if a, b := mapped(wanted, name), mapped(gotten, name); !slices.Equal(a, b) {
 		return fmt.Errorf("%s: it has %d entries, and should have %d; or they have other names", got, len(b), len(a))
 	}
-	buffers := [2][]byte{make([]byte, 128<<10), make([]byte, 128<<10)}
 	for _, e := range wanted {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -38,7 +41,7 @@ func sameTree(ctx context.Context, want, got string) error {
 			return fmt.Errorf("%s: %w", b, err)
 		}
 		if e.IsDir() {
-			if err := sameTree(ctx, a, b); err != nil {
+			if err := sameBelow(ctx, a, b, buffers); err != nil {
 				return err
 			}
 		}

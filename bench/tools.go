@@ -157,6 +157,16 @@ func findTools(ctx context.Context, list, scratch string, log io.Writer) ([]*too
 	return found, nil
 }
 
+// buildBluesky builds the program of the module that the working folder is in.
+func buildBluesky(ctx context.Context, scratch string) (string, error) {
+	binary := filepath.Join(scratch, "bluesky")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "bluesky")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build bluesky: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
 // learn asks the program for its version and for what it can do.
 func (t *tool) learn(ctx context.Context, scratch string) error {
 	said, err := t.ask(ctx, scratch, t.versionArgs)
