@@ -287,8 +287,9 @@ func TestCanceledSession(t *testing.T) {
 	for i := range uint64(900) {
 		put(t, s, i, object.KindBlock)
 	}
+	tree := putTree(t, s, 1)
 	cancel()
-	if _, err := s.Commit(ctx, putTree(t, s, 1)); !errors.Is(err, context.Canceled) {
+	if _, err := s.Commit(ctx, tree); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if err := s.Close(); err != nil {
