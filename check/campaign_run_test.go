@@ -51,16 +51,7 @@ func TestSoakFlips(t *testing.T) {
 	over := soak(t)
 	c, random := newCampaign(t, makeRich(t, richSeeds{1, 1, 1})), seeded(t)
 	c.all = false
-	type place struct {
-		key string
-		at  int
-	}
-	var places []place
-	for _, key := range c.f.fixture.names("") {
-		for at := range c.f.files[key] {
-			places = append(places, place{key, at})
-		}
-	}
+	places := c.places()
 	start, bit := random.IntN(len(places)), random.IntN(8)
 	flips := 0
 	for ; flips < 8*len(places) && !over(); flips++ {
@@ -68,6 +59,23 @@ func TestSoakFlips(t *testing.T) {
 		c.flip(p.key, p.at, 1<<((bit+p.at+flips/len(places))%8))
 	}
 	t.Logf("%d of %d bits, of %d bytes, from byte %d on", flips, 8*len(places), len(places), start)
+}
+
+// A place is a byte of a file of the bucket.
+type place struct {
+	key string
+	at  int
+}
+
+// places returns all of them.
+func (c *campaign) places() []place {
+	var list []place
+	for _, key := range c.f.fixture.names("") {
+		for at := range c.f.files[key] {
+			list = append(list, place{key, at})
+		}
+	}
+	return list
 }
 
 // soak skips the test, or returns whether its time is over.
@@ -139,19 +147,19 @@ func TestCampaignFiles(t *testing.T) {
 	}
 }
 
-// TestSoakTruncations cuts every file to every length.
+// TestSoakTruncations cuts every file to every length, as far as it comes in its
+// time, and begins somewhere else each time.
 func TestSoakTruncations(t *testing.T) {
 	over := soak(t)
-	c := newCampaign(t, makeRich(t, richSeeds{1, 1, 1}))
-	for _, key := range c.f.fixture.names("") {
-		for n := range c.f.files[key] {
-			if over() {
-				t.Logf("up to length %d of %s", n, key)
-				return
-			}
-			c.replace(fmt.Sprintf("%s cut to %d bytes", key, n), key, bytes.Clone(c.f.files[key][:n]))
-		}
+	c, random := newCampaign(t, makeRich(t, richSeeds{1, 1, 1})), seeded(t)
+	c.all = false
+	places := c.places()
+	start, cuts := random.IntN(len(places)), 0
+	for ; cuts < len(places) && !over(); cuts++ {
+		p := places[(start+cuts)%len(places)]
+		c.replace(fmt.Sprintf("%s cut to %d bytes", p.key, p.at), p.key, bytes.Clone(c.f.files[p.key][:p.at]))
 	}
+	t.Logf("%d of %d lengths, from the %dth on", cuts, len(places), start)
 }
 
 // TestCampaignSwaps puts other files in the place of each: of the same kind and

@@ -134,8 +134,8 @@ func (c *campaign) judge(d *damage) {
 	c.t.Helper()
 	var last Report
 	for i, l := range levels {
-		if d.sees == always && !c.all && (i == 1 || i == 2) {
-			continue // what the first level sees, all see
+		if !c.all && (d.sees == always && (i == 1 || i == 2) || d.sees == byReads && i == 0) {
+			continue // each level sees what the one below it does
 		}
 		r, err := c.check(l)
 		c.judgeReport(d, i, r, err)

@@ -47,7 +47,7 @@ func TestHostileCounts(t *testing.T) {
 		}
 		took := after.TotalAlloc - before.TotalAlloc
 		t.Logf("%s, %s: %d bytes take %d", tt.kind, tt.name, len(tt.data), took)
-		if most := uint64(320*len(tt.data) + 64<<10); took > most {
+		if most := uint64(512*len(tt.data) + 64<<10); took > most {
 			t.Errorf("%s of %s: %d bytes take %d of memory, more than %d", tt.name, tt.kind, len(tt.data), took, most)
 		}
 	}
