@@ -1,15 +1,16 @@
-# make test     the tests, with the race detector
-# make lint     gofmt, go vet, staticcheck
-# make fuzz     every fuzz target for FUZZTIME
-# make bench    every benchmark
-# make mutants  break the program on purpose, one rule at a time: a test fails
-# make soak     the long campaigns, TestSoak…, and every fuzz target, for SOAKTIME each
+# make test        the tests, with the race detector
+# make lint        gofmt, go vet, staticcheck
+# make fuzz        every fuzz target for FUZZTIME
+# make bench       bluesky beside other backup programs, see bench/README.md
+# make microbench  the benchmarks of the packages
+# make mutants     break the program on purpose, one rule at a time: a test fails
+# make soak        the long campaigns, TestSoak…, and every fuzz target, for SOAKTIME each
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build test deps lint fuzz bench mutants soak
+.PHONY: build test deps lint fuzz bench microbench mutants soak
 
 GO ?= go
 PKG ?= ./...
@@ -65,7 +66,13 @@ fuzz:
 		done
 	done
 
-bench:
+# BENCH has flags for it, such as -n 5 or -trees small.
+bench: build
+	$(GO) build -o bin/bench ./bench
+	bin/bench -tools bluesky=bin/bluesky,restic,kopia,borg -out bin/bench.md $(BENCH)
+	cat bin/bench.md
+
+microbench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
 # The table is in mutants/, and docs/testing.md says what each mutant meets.

@@ -11,9 +11,12 @@ import (
 
 func BenchmarkCutter(b *testing.B) {
 	for _, p := range []Params{DefaultParams(), {512 << 10, 8 << 20, 20}} {
-		for name, data := range map[string][]byte{"random": randomBytes(1, 64<<20), "zeros": make([]byte, 64<<20)} {
-			b.Run(fmt.Sprintf("min=%dKiB,bits=%d/%s", p.Min>>10, p.Bits, name), func(b *testing.B) {
-				c := newCutter(b, p)
+		for _, content := range []struct {
+			name string
+			data []byte
+		}{{"random", randomBytes(1, 64<<20)}, {"text", textBytes(64 << 20)}, {"zeros", make([]byte, 64<<20)}} {
+			b.Run(fmt.Sprintf("min=%dKiB,bits=%d/%s", p.Min>>10, p.Bits, content.name), func(b *testing.B) {
+				c, data := newCutter(b, p), content.data
 				b.SetBytes(int64(len(data)))
 				b.ReportAllocs()
 				chunks := 0
@@ -32,6 +35,15 @@ func BenchmarkCutter(b *testing.B) {
 			})
 		}
 	}
+}
+
+// textBytes returns n bytes of lines that are never the same.
+func textBytes(n int) []byte {
+	text := make([]byte, 0, n+100)
+	for i := uint64(0); len(text) < n; i++ {
+		text = fmt.Appendf(text, "line %d holds %x and ends\n", i, i*0x9e3779b97f4a7c15)
+	}
+	return text[:n]
 }
 
 // BenchmarkLibrary is the library's own reader, for comparison.

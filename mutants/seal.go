@@ -52,8 +52,8 @@ func sealMutations() []mutation {
 		instead("a backup does not have sealed objects opened again", "backup/sink.go", "Verify: !o.NoVerify", "Verify: false", "backup", "TestSealedObjectsAreOpenedAgain"),
 		never("padding is not checked", "seal/plain.go", "!isZero(plain[end:])", pkg, "TestObjectVectors", "TestPlaintextVectors"),
 		never("another object than asked for is taken", "seal/reader.go", "o.ID != id || o.Kind != kind", pkg, "TestReader"),
-		never("a slot of another generation 0 is trusted", "keyring/keyring.go", "err := r.Pin(identity(bundle)); err != nil", "keyring", "TestOpen"),
-		instead("a new slot is not opened again", "keyring/keyring.go", "	_, err = seal.OpenSlot(id, slot.Data, creation.Config.ID, options.Password, seal.MemoryLimit())\n	return err\n", "	_ = slot\n	return nil\n",
-			"keyring", "TestCreateReadsTheSlotBack"),
+		never("a slot of another generation 0 is trusted", "keyring/ring.go", "err := r.Pin(identity(bundle)); err != nil", "keyring", "TestOpen"),
+		instead("a new slot is not opened again", "keyring/slots.go", "return slot, verify(slot, n.Password, b)", "return slot, nil", "keyring", "TestNewSlotDamagedInMemory"),
+		without("a new slot is not compared with what was stored", "keyring/slots.go", "	if !bytes.Equal(slot.Data, data) { // also where only its info is damaged\n		return repo.KeySlot{}, fmt.Errorf(\"key slot %s: read back: %w: it is not what was stored\", id, object.ErrCorrupt)\n	}\n", "keyring", "TestNewSlotIsReadBack", "TestCreateReadsTheSlotBack"),
 	}
 }

@@ -18,6 +18,18 @@ func BenchmarkBuild(b *testing.B) {
 	build(b, NewBuilder(repository, object.ClassData, 16<<20), objects, s)
 }
 
+// BenchmarkBuildSmall fills a data segment of 16 MiB with 9,000 objects of
+// 1.7 KiB, as many small files make them.
+func BenchmarkBuildSmall(b *testing.B) {
+	m := newMaker(4)
+	s := m.session(object.ClassData)
+	objects := make([]object.Sealed, 9000)
+	for i := range objects {
+		objects[i] = m.object(object.KindBlock, s, 1700)
+	}
+	build(b, NewBuilder(repository, object.ClassData, 16<<20), objects, s)
+}
+
 // BenchmarkBuildMeta fills a metadata segment with 3,000 objects of 2 KiB and 50
 // refs each, half of them to objects of the segment.
 func BenchmarkBuildMeta(b *testing.B) {
@@ -68,6 +80,43 @@ func BenchmarkDecodeHeader(b *testing.B) {
 		if _, err := DecodeHeader(head, int64(len(seg.Bytes))); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkReadMany reads objects of a segment of 16 MiB with 1,600 of them in
+// reads of up to 4 MiB: all, and every tenth, which are then a read each.
+func BenchmarkReadMany(b *testing.B) {
+	m := newMaker(5)
+	s := m.session(object.ClassData)
+	builder := NewBuilder(repository, object.ClassData, 17<<20)
+	for range 1600 {
+		mustAdd(b, builder, m.object(object.KindBlock, s, 10<<10), s)
+	}
+	seg := mustFinish(b, builder, Name{1})
+	source := stored(seg)
+	for _, c := range []struct {
+		name string
+		step int
+		gap  int64
+	}{{"all", 1, 256 << 10}, {"tenth", 10, 16 << 10}} {
+		b.Run(c.name, func(b *testing.B) {
+			var ordinals []int
+			for i := 0; i < 1600; i += c.step {
+				ordinals = append(ordinals, i)
+			}
+			b.SetBytes(int64(len(ordinals)) * 10 << 10)
+			b.ReportAllocs()
+			for b.Loop() {
+				got := 0
+				err := seg.Header.ReadMany(b.Context(), source, ordinals, Coalesce{Gap: c.gap, Max: 4 << 20}, func(it Item) error {
+					got++
+					return it.Err
+				})
+				if err != nil || got != len(ordinals) {
+					b.Fatal(got, err)
+				}
+			}
+		})
 	}
 }
 

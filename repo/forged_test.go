@@ -95,7 +95,7 @@ func TestSwappedCheckpoint(t *testing.T) {
 	f.record(t, s)
 	lie := s.clone()
 	lie.Snapshots = lie.Snapshots[:1]
-	f.set(f.names("state/")[0], encodeState(t, lie))
+	f.Objects.Set(f.Objects.Keys("state/")[0], encodeState(t, lie))
 	if s := refresh(t, open(t, f.open(t), Options{})); len(s.Snapshots) != 2 {
 		t.Errorf("it shows %d snapshots, of 2", len(s.Snapshots))
 	}
@@ -119,7 +119,7 @@ func TestCheckpointOfAnotherLog(t *testing.T) {
 		}
 		ref.Number = number
 		l := &log{t, r.State()}
-		f.set(GenerationKey(number+1), l.encode(cleaner, func(g *Generation) { g.Checkpoint = ref }, plainOp(t, OpCheckpoint, ref)))
+		f.Objects.Set(GenerationKey(number+1), l.encode(cleaner, func(g *Generation) { g.Checkpoint = ref }, plainOp(t, OpCheckpoint, ref)))
 		if _, err := open(t, f.open(t), Options{}).Refresh(t.Context()); !errors.Is(err, object.ErrCorrupt) {
 			t.Errorf("%s: got %v, want %v", name, err, object.ErrCorrupt)
 		}

@@ -35,7 +35,7 @@ func TestForgedRun(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.set(segment.Name.Key(), segment.Bytes)
+			f.Objects.Set(segment.Name.Key(), segment.Bytes)
 			header, err := pack.DecodeHeader(segment.Bytes[:segment.Header.HeadSize()], int64(len(segment.Bytes)))
 			if err != nil {
 				t.Fatal(err)
@@ -63,8 +63,8 @@ func (f *faulty) register(t testing.TB, r *Repo, segment *pack.Segment, header *
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.set(name.Key(), data)
+	f.Objects.Set(name.Key(), data)
 	l := &log{t, refresh(t, r)}
-	f.set(GenerationKey(l.state.Generation+1), l.encode(writer, nil,
+	f.Objects.Set(GenerationKey(l.state.Generation+1), l.encode(writer, nil,
 		statement(t, writer, 1, 1, OpAddRun, &AddRun{Name: name, Size: uint64(len(data)), Hash: hash})))
 }

@@ -23,9 +23,10 @@ import (
 const connections = 8
 
 // coalesce says what one read of a segment takes: reading a quarter of a MiB in
-// vain costs about what another request does, and half a segment in memory is
-// enough to keep requests rare.
-var coalesce = pack.Coalesce{Gap: 256 << 10, Max: 8 << 20}
+// vain costs about what another request does. Larger reads would take no less
+// processor time, and each MiB more takes twelve of memory, with what the heap
+// may grow by: as many reads are under way as there are connections.
+var coalesce = pack.Coalesce{Gap: 256 << 10, Max: 2 << 20}
 
 // A block is wanted by one or more uses.
 type block struct {

@@ -26,7 +26,7 @@ type use struct {
 // windowUses is how many uses are gathered before they are fetched. It bounds
 // the memory of a plan: a use, its share of a file, and its block take about
 // 400 bytes.
-const windowUses = 1 << 17
+const windowUses = 1 << 15
 
 // A window gathers uses. It may be used concurrently.
 type window struct {

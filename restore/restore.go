@@ -108,7 +108,7 @@ type Options struct {
 	// metadata, and compares it with the ids of its blocks.
 	Verify bool
 	// Connections is how many segments are read at once; 0 is 8. Each takes
-	// about 16 MiB of memory.
+	// about 4 MiB of memory.
 	Connections int
 }
 

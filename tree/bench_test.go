@@ -97,17 +97,27 @@ func BenchmarkMapBuild(b *testing.B) {
 	perInode(b, manyInodes)
 }
 
-func BenchmarkMapUpdateOne(b *testing.B) {
-	ctx, m := context.Background(), newMemory()
-	old := mustBuild(b, m, DefaultParams(), typicalInodes(1, manyInodes))
-	changed := typicalInode(manyInodes / 2)
-	changed.Mode = 0o600
-	changes := []Change{{changed.Number, &changed}}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Update(ctx, OpenMap(m, testHasher{}, DefaultParams(), old.Root()), discard{}, changesOf(changes)); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkMapUpdate changes inodes of a map none of whose nodes is decoded yet:
+// one, and every hundredth, which changes about every fourth leaf.
+func BenchmarkMapUpdate(b *testing.B) {
+	for _, c := range []struct{ inodes, step int }{{manyInodes, manyInodes}, {10 * manyInodes, 10 * manyInodes}, {manyInodes, 100}} {
+		b.Run(fmt.Sprintf("%d-of-%d", c.inodes/c.step, c.inodes), func(b *testing.B) {
+			ctx, m := context.Background(), newMemory()
+			old := mustBuild(b, m, DefaultParams(), typicalInodes(1, c.inodes))
+			var changes []Change
+			for n := c.step / 2; n < c.inodes; n += c.step {
+				changed := typicalInode(uint64(n))
+				changed.Mode = 0o600
+				changes = append(changes, Change{changed.Number, &changed})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Update(ctx, OpenMap(m, testHasher{}, DefaultParams(), old.Root()), discard{}, changesOf(changes)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(changes)), "ns/change")
+		})
 	}
 }
 
@@ -164,6 +174,7 @@ func BenchmarkDirRead(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			b.ReportAllocs()
 			for b.Loop() {
 				for _, err := range SortedEntries(ctx, m, testHasher{}, p, id) {
 					if err != nil {
@@ -181,6 +192,7 @@ func BenchmarkDirBuild(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			ctx, p := context.Background(), DefaultParams()
 			entries := numberedEntries(n)
+			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := BuildDir(ctx, discard{}, testHasher{}, p, entries); err != nil {
 					b.Fatal(err)
