@@ -34,20 +34,20 @@ import (
 // The bucket is one in memory, of which each case changes a few files and puts
 // them back.
 type campaign struct {
-	t         testing.TB
-	f         *rich
-	store     *store.Store
-	reachable map[object.ID]bool
-	sound     uint64 // bytes allocated by a case without damage
-	all       bool   // levels that cannot but agree are asked too
-	cases     int
-	slowest   time.Duration
-	largest   uint64 // bytes allocated by one case
+	t       testing.TB
+	f       *rich
+	store   *store.Store
+	needed  map[object.ID]bool // objects that the default with the key opens
+	sound   uint64             // bytes allocated by a case without damage
+	all     bool               // levels that cannot but agree are asked too
+	cases   int
+	slowest time.Duration
+	largest uint64 // bytes allocated by one case
 }
 
 func newCampaign(t testing.TB, f *rich) *campaign {
 	t.Helper()
-	c := &campaign{t: t, f: f, store: store.NewMemory(), reachable: f.reachable()}
+	c := &campaign{t: t, f: f, store: store.NewMemory(), needed: f.needed()}
 	f.fill(t, c.store)
 	begun := time.Now()
 	t.Cleanup(func() {
@@ -298,7 +298,7 @@ func (c *campaign) promise(key string, at int) seen {
 		}
 		for i := range h.Objects {
 			o := &h.Objects[i]
-			if at >= int(o.Offset) && at < int(o.Offset)+int(o.Length) && o.Kind.Class() == object.ClassMeta && c.reachable[o.ID] {
+			if at >= int(o.Offset) && at < int(o.Offset)+int(o.Length) && o.Kind.Class() == object.ClassMeta && c.needed[o.ID] {
 				return byOpens
 			}
 		}

@@ -135,7 +135,8 @@ func (f *rich) unfinished(t testing.TB, random io.Reader) {
 		return id
 	}
 	put(object.KindBlock, nil, randomBytes(random, 70))
-	put(object.KindDir, nil, []byte{0xa0})
+	put(object.KindDir, nil, []byte{0xa0}) // a second copy of one that is there
+	put(object.KindDir, nil, []byte{0xa0, 0})
 	if err := s.AddRun(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -194,12 +195,14 @@ func (f *rich) fork(t testing.TB, step int) *rich {
 	return c
 }
 
-// reachable returns the objects that some snapshot reaches, by the headers.
-func (f *rich) reachable() map[object.ID]bool {
-	refs := map[object.ID][]object.ID{}
+// needed returns the objects that some snapshot reaches and of which there is
+// one copy, by the headers.
+func (f *rich) needed() map[object.ID]bool {
+	refs, copies := map[object.ID][]object.ID{}, map[object.ID]int{}
 	for _, key := range f.names("seg/") {
 		h := headOf(f.files[key])
 		for i := range h.Objects {
+			copies[h.Objects[i].ID]++
 			for _, r := range h.Ordinals(i) {
 				refs[h.Objects[i].ID] = append(refs[h.Objects[i].ID], h.RefID(r))
 			}
@@ -215,6 +218,7 @@ func (f *rich) reachable() map[object.ID]bool {
 			next = append(next, refs[id]...)
 		}
 	}
+	maps.DeleteFunc(seen, func(id object.ID, _ bool) bool { return copies[id] > 1 })
 	return seen
 }
 
