@@ -40,29 +40,32 @@ func (c *counts) record(s sinkStats) tree.Counts {
 	}
 }
 
-// A rhythm says when a long backup registers what it has: every half hour, or
-// 8 GiB. So a crash loses no more than that.
+// A rhythm says when a long backup registers what it has: every half hour, every
+// 8 GiB, or every quarter of a million objects. So a crash loses no more than
+// that, and the memory that each object takes until then is bounded.
 type rhythm struct {
-	now  func() time.Time
-	last time.Time
-	size uint64
+	now     func() time.Time
+	last    time.Time
+	size    uint64
+	objects uint64
 }
 
 const (
-	runEvery = 30 * time.Minute
-	runBytes = 8 << 30
+	runEvery   = 30 * time.Minute
+	runBytes   = 8 << 30
+	runObjects = 1 << 18
 )
 
 func newRhythm(now func() time.Time) rhythm { return rhythm{now: now, last: now()} }
 
-// due reports whether an add-run is, stored bytes into the session, and takes
-// it for done.
-func (r *rhythm) due(stored uint64) bool {
+// due reports whether an add-run is, that many objects of that many bytes into
+// the session, and takes it for done.
+func (r *rhythm) due(objects, stored uint64) bool {
 	now := r.now()
-	if stored == r.size || now.Sub(r.last) < runEvery && stored-r.size < runBytes {
+	if objects == r.objects || now.Sub(r.last) < runEvery && stored-r.size < runBytes && objects-r.objects < runObjects {
 		return false
 	}
-	r.last, r.size = now, stored
+	r.last, r.size, r.objects = now, stored, objects
 	return true
 }
 

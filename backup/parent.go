@@ -47,47 +47,73 @@ func openParent(r *repo.Repo, keys *seal.Keys, options Options) (*parent, error)
 }
 
 // changes are the inodes that differ from the parent's, or all without one.
+// They stay in memory until the map is made of them: 24 bytes each, and what an
+// InodeBuffer takes.
 type changes struct {
 	mu      sync.Mutex
-	inodes  []*tree.Inode
-	removed []uint64
+	inodes  tree.InodeBuffer
+	list    []changed
+	refused error // of an inode that no snapshot can hold
+}
+
+type changed struct {
+	number uint64
+	inode  tree.BufferedInode
+	gone   bool // there is none any more
 }
 
 func (c *changes) set(in *tree.Inode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inodes = append(c.inodes, in)
+	at, err := c.inodes.Add(in)
+	if err != nil && c.refused == nil {
+		c.refused = err
+	}
+	c.list = append(c.list, changed{number: in.Number, inode: at})
 }
 
 func (c *changes) remove(number uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.removed = append(c.removed, number)
+	c.list = append(c.list, changed{number: number, gone: true})
 }
 
 // sorted yields the changes in the order of their numbers.
 func (c *changes) sorted() iter.Seq2[tree.Change, error] {
-	list := make([]tree.Change, 0, len(c.inodes)+len(c.removed))
-	for _, in := range c.inodes {
-		list = append(list, tree.Change{Number: in.Number, Inode: in})
-	}
-	for _, n := range c.removed {
-		list = append(list, tree.Change{Number: n})
-	}
 	// A file with several names may be given up under one and stored under the
-	// next; then its inode, which comes first here, is what counts. Two inodes of
-	// one number are a mistake that tree refuses.
-	slices.SortStableFunc(list, func(a, b tree.Change) int { return cmp.Compare(a.Number, b.Number) })
-	list = slices.CompactFunc(list, func(later, earlier tree.Change) bool {
-		return later.Number == earlier.Number && later.Inode == nil
+	// next; then its inode is what counts. Two inodes of one number are a mistake
+	// that tree refuses.
+	slices.SortFunc(c.list, func(a, b changed) int {
+		if a.gone != b.gone && a.number == b.number {
+			if a.gone {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.number, b.number)
+	})
+	c.list = slices.CompactFunc(c.list, func(later, earlier changed) bool {
+		return later.number == earlier.number && later.gone
 	})
 	return func(yield func(tree.Change, error) bool) {
-		for _, change := range list {
-			if !yield(change, nil) {
+		if c.refused != nil {
+			yield(tree.Change{}, c.refused)
+			return
+		}
+		for _, change := range c.list {
+			if !yield(c.load(change)) {
 				return
 			}
 		}
 	}
+}
+
+func (c *changes) load(change changed) (tree.Change, error) {
+	if change.gone {
+		return tree.Change{Number: change.number}, nil
+	}
+	in, err := c.inodes.Get(change.inode)
+	return tree.Change{Number: change.number, Inode: &in}, err
 }
 
 // finishMap stores the inode map and returns its root.

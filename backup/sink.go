@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"runtime"
 	"sync"
 
 	"bluesky/object"
@@ -9,12 +10,12 @@ import (
 )
 
 // A sink seals the objects that are new and gives them to the target. It is a
-// [tree.Sink], safe for concurrent use: each call takes a sealer of its own.
+// [tree.Sink], safe for concurrent use.
 type sink struct {
 	keys    *seal.Keys
 	target  target
 	rows    map[object.Class]object.Session
-	sealers sync.Pool
+	sealers chan *seal.Sealer // those that nobody uses
 
 	// gate is held for reading from Claim to Add and for writing by AddRun,
 	// which wants that all that was claimed is added.
@@ -38,8 +39,11 @@ func newSink(keys *seal.Keys, target target, options Options) *sink {
 		object.ClassData: keys.NewSession(id, object.ClassData),
 		object.ClassMeta: keys.NewSession(id, object.ClassMeta),
 	}}
-	s.sealers.New = func() any {
-		return keys.NewSealer(id, seal.SealerOptions{Compression: options.Compression, Verify: !options.NoVerify})
+	// There are more workers than processors, since some wait for a disk. But
+	// sealing waits for nothing, and a sealer takes some 6 MiB.
+	s.sealers = make(chan *seal.Sealer, runtime.GOMAXPROCS(0))
+	for range cap(s.sealers) {
+		s.sealers <- keys.NewSealer(id, seal.SealerOptions{Compression: options.Compression, Verify: !options.NoVerify})
 	}
 	return s
 }
@@ -66,8 +70,8 @@ func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []b
 	if !s.target.Claim(id) {
 		return false, nil
 	}
-	sealer := s.sealers.Get().(*seal.Sealer)
-	defer s.sealers.Put(sealer)
+	sealer := <-s.sealers
+	defer func() { s.sealers <- sealer }()
 	sealed, err := sealer.Seal(id, kind, refs, payload)
 	if err == nil {
 		err = s.target.Add(sealed, s.rows[kind.Class()])
@@ -79,7 +83,7 @@ func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []b
 		return false, err
 	}
 	s.count.add(kind, len(payload), len(sealed.Bytes))
-	return s.rhythm.due(s.count.stored), nil
+	return s.rhythm.due(s.count.dataObjects+s.count.metaObjects, s.count.stored), nil
 }
 
 // addRun registers what there is so far, while nobody puts anything.

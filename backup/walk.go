@@ -58,6 +58,7 @@ func newBackup(r *repo.Repo, keys *seal.Keys, options Options, t target, p *pare
 	if p != nil {
 		b.next = max(b.next, p.record.Next)
 	}
+	b.changes.inodes.Params = b.params
 	b.used.set(tree.RootNumber)
 	return b
 }

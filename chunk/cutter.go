@@ -11,11 +11,17 @@ import (
 // the cache still when it is scanned.
 const readSize = 512 << 10
 
+// firstBuffer is the length in bytes of the buffer that a Cutter starts with.
+// It holds most chunks whole and several small files' worth of reads; what is
+// left of a chunk at its end is moved to its front, a fourth of all bytes with
+// the default parameters.
+const firstBuffer = 2 << 20
+
 // maxEmptyReads bounds a Reader that returns neither bytes nor an error.
 const maxEmptyReads = 100
 
-// A Cutter cuts one stream after another. It keeps one buffer, of Max and
-// readSize bytes. A Cutter is not safe for concurrent use: each goroutine has
+// A Cutter cuts one stream after another. It keeps one buffer, of 2 MiB as long
+// as no chunk is longer, and of at most Max and readSize bytes. A Cutter is not safe for concurrent use: each goroutine has
 // its own.
 //
 // In the buffer:
@@ -118,17 +124,18 @@ func (c *Cutter) fill(ctx context.Context) error {
 	return nil
 }
 
-// makeRoom makes room for a read. The current chunk is shorter than Max, or it
-// would have been cut, so room is there once it stands in front; moving it costs
-// about its half once per buffer.
+// makeRoom makes room for a read: it moves the current chunk to the front of
+// the buffer, and of a larger one if it fills it. The chunk is shorter than Max,
+// or it would have been cut.
 func (c *Cutter) makeRoom() {
-	if c.buf == nil {
-		c.buf = make([]byte, c.params.Max+readSize)
-	}
 	if c.end < len(c.buf) && c.start < c.end {
 		return
 	}
-	n := copy(c.buf, c.buf[c.start:c.end])
+	current := c.buf[c.start:c.end]
+	if len(current) == len(c.buf) {
+		c.buf = make([]byte, min(max(firstBuffer, 2*len(c.buf)), c.params.Max+readSize))
+	}
+	n := copy(c.buf, current)
 	c.scanned -= c.start
 	c.start, c.end = 0, n
 }

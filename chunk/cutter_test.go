@@ -166,8 +166,22 @@ func TestDefaultCutsEqualTheLibrarys(t *testing.T) {
 			t.Errorf("%s: the chunks are not the stream", name)
 		}
 	}
-	if want := p.Max + readSize; cap(c.buf) != want {
-		t.Errorf("a buffer of %d bytes, want %d", cap(c.buf), want)
+	if most := p.Max + readSize; cap(c.buf) > most || cap(c.buf) < p.Max {
+		t.Errorf("a buffer of %d bytes, want at most %d", cap(c.buf), most)
+	}
+}
+
+// The buffer grows with the longest chunk, and not for what is shorter.
+func TestBufferGrowsWithChunks(t *testing.T) {
+	c := newCutter(t, DefaultParams())
+	for range 5 {
+		data := randomBytes(1, 700<<10)
+		if _, all, err := cutAll(c, bytes.NewReader(data)); err != nil || !bytes.Equal(all, data) {
+			t.Fatalf("%v, or the chunks are not the stream", err)
+		}
+	}
+	if cap(c.buf) != firstBuffer {
+		t.Errorf("after chunks of 700 KiB a buffer of %d bytes, want %d", cap(c.buf), firstBuffer)
 	}
 }
 

@@ -22,10 +22,10 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// gcPercent makes the heap grow by a half, not to the double, between two
-// collections. Most of it are segments being filled, which hold no pointers and
-// cost a collection nothing. docs/decisions.md has the figures.
-const gcPercent = 50
+// gcPercent makes the heap grow by a quarter, not to the double, between two
+// collections. Most of it are buffers, which hold no pointers and cost a
+// collection nothing. docs/decisions.md has the figures.
+const gcPercent = 25
 
 // Main runs the command line of this process and returns its exit code.
 //

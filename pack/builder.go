@@ -14,11 +14,12 @@ var ErrDuplicate = errors.New("object is in the segment already")
 // A Builder fills one segment after the other. It is not safe for concurrent
 // use.
 //
-// The body stands in place from the start: the builder keeps room in front of
-// it, as much as the largest header so far needed, and [Builder.Finish] writes
-// the header there. Memory is the target, that room, some 120 bytes for each
-// distinct id (of an object or a ref), 64 for each object and 4 for each ref;
-// [Builder.Reset] keeps it for the next segment.
+// The body mostly stands in place from the start: the builder keeps room in
+// front of it, and [Builder.Finish] writes the header there, or moves the body
+// when there are so many objects that the header needs more. Memory is the
+// target, that room, some 120 bytes for each distinct id (of an object or a
+// ref), 64 for each object and 4 for each ref; [Builder.Reset] keeps it for the
+// next segment.
 type Builder struct {
 	repository object.RepositoryID
 	class      object.Class
@@ -39,6 +40,9 @@ type Builder struct {
 	size sizes
 	sums summer
 }
+
+// roomShare is the part of the target that is room for a header: 1 in so many.
+const roomShare = 16
 
 // An entry is an id that an object has or refers to.
 type entry struct {
@@ -76,7 +80,7 @@ func NewBuilder(repository object.RepositoryID, class object.Class, target int) 
 		repository:   repository,
 		class:        class,
 		target:       int64(target),
-		room:         target / 16,
+		room:         target / roomShare,
 		sessionIndex: map[object.SessionID]int{},
 		index:        map[object.ID]uint32{},
 	}
@@ -258,6 +262,7 @@ func (b *Builder) Reset() {
 	b.ids, b.adds = b.ids[:0], 0
 	clear(b.index)
 	b.size = sizes{}
+	b.room = int(b.target) / roomShare
 	if b.buf != nil {
 		b.buf = b.buf[:b.room]
 	}

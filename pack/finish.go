@@ -42,19 +42,18 @@ func (b *Builder) Finish(name Name) (*Segment, error) {
 	return s, nil
 }
 
-// makeRoom moves the body so that size bytes are free in front of it, and a
-// quarter more for the headers to come.
+// makeRoom moves the body so that size bytes are free in front of it. The whole
+// segment fits into the memory there is, unless one object alone exceeds the
+// target.
 func (b *Builder) makeRoom(size int) {
 	body := b.buf[b.room:]
-	room := size + size/4
-	need := room + len(body)
 	moved := b.buf
-	if cap(moved) < need+TrailerSize {
-		moved = make([]byte, 0, room+max(int(b.target), len(body)+TrailerSize))
+	if need := size + len(body) + TrailerSize; cap(moved) < need {
+		moved = make([]byte, need)
 	}
-	moved = moved[:need]
-	copy(moved[room:], body)
-	b.buf, b.room = moved, room
+	moved = moved[:size+len(body)]
+	copy(moved[size:], body)
+	b.buf, b.room = moved, size
 }
 
 // header makes the header of what was added: it brings sessions and external

@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"context"
 	"sync"
 
 	"bluesky/object"
@@ -9,7 +10,7 @@ import (
 
 // Uploads under way at once; each holds one segment in memory.
 const (
-	dataUploads = 2
+	dataUploads = 1
 	metaUploads = 1
 )
 
@@ -17,11 +18,14 @@ const (
 type lane struct {
 	class   object.Class
 	uploads *uploads
-	create  func() *pack.Builder
+	// free are the builders that neither are open nor hold a segment that is
+	// being uploaded; nil stands for one that was not made yet. So there are
+	// never more than were put here at first, whoever waits for what.
+	free   chan *pack.Builder
+	create func() *pack.Builder
 
 	mu      sync.Mutex
-	builder *pack.Builder   // of the open segment, nil if there is none
-	spare   []*pack.Builder // empty, with memory to reuse
+	builder *pack.Builder // of the open segment, nil if there is none
 }
 
 // filled is a segment that takes no more objects, on its way to the bucket.
@@ -35,26 +39,54 @@ func newLane(c Config, class object.Class) *lane {
 	if class == object.ClassMeta {
 		target, slots = c.Segment.MetaTarget, metaUploads
 	}
-	return &lane{
+	l := &lane{
 		class:   class,
 		uploads: newUploads(slots),
+		free:    make(chan *pack.Builder, slots+1),
 		create:  func() *pack.Builder { return pack.NewBuilder(c.ID, class, target) },
 	}
+	for range cap(l.free) {
+		l.free <- nil
+	}
+	return l
 }
 
-// add puts o into the open segment. It returns the segment that had no room
-// for o, if there was one, for the caller to ship.
-func (l *lane) add(o object.Sealed, row object.Session) (*filled, error) {
-	l.mu.Lock()
+// add puts o into the open segment. If that has no room for o, it adds nothing
+// and returns the segment, for the caller to ship before it tries again: who
+// holds a segment must not wait for a builder.
+func (l *lane) add(ctx context.Context, o object.Sealed, row object.Session) (*filled, error) {
+	if err := l.open(ctx); err != nil {
+		return nil, err
+	}
 	defer l.mu.Unlock()
-	var full *filled
-	if l.builder != nil && l.builder.Len() > 0 && !l.builder.Fits(o) {
-		full = l.detach()
+	if l.builder.Len() > 0 && !l.builder.Fits(o) {
+		return l.detach(), nil
 	}
-	if l.builder == nil {
-		l.builder = l.empty()
+	return nil, l.builder.Add(o, row)
+}
+
+// open returns with l.mu locked and a segment open, unless there is an error.
+func (l *lane) open(ctx context.Context) error {
+	l.mu.Lock()
+	for l.builder == nil {
+		l.mu.Unlock()
+		var b *pack.Builder
+		select {
+		case b = <-l.free:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if b == nil {
+			b = l.create()
+		}
+		l.mu.Lock()
+		if l.builder != nil { // somebody was faster
+			l.free <- b
+			break
+		}
+		l.builder = b
 	}
-	return full, l.builder.Add(o, row)
+	return nil
 }
 
 // take detaches the open segment, nil if it holds nothing.
@@ -74,22 +106,8 @@ func (l *lane) detach() *filled {
 	return full
 }
 
-// empty needs l.mu.
-func (l *lane) empty() *pack.Builder {
-	if n := len(l.spare); n > 0 {
-		b := l.spare[n-1]
-		l.spare = l.spare[:n-1]
-		return b
-	}
-	return l.create()
-}
-
-// recycle keeps the memory of b, whose segment is uploaded, for another one.
+// recycle frees b, whose segment is uploaded, for another one.
 func (l *lane) recycle(b *pack.Builder) {
 	b.Reset()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.spare) < dataUploads {
-		l.spare = append(l.spare, b)
-	}
+	l.free <- b
 }

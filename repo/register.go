@@ -159,6 +159,7 @@ func (s *Session) advance(ctx context.Context, after *State) error {
 	// The statements of this session up to here are in after.
 	s.sequence = after.sessions[s.id].sequence
 	s.view = view
+	s.own = map[object.ID]struct{}{} // all in view by now
 	s.relied = nil
 	s.rows = &index.Builder{}
 	return nil

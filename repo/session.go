@@ -3,7 +3,6 @@ package repo
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -33,7 +32,7 @@ type Session struct {
 	mu       sync.Mutex
 	base     *State
 	view     *index.Index
-	own      map[object.ID]struct{} // claimed
+	own      map[object.ID]struct{} // claimed, and not in view
 	relied   [][]object.ID          // external refs of the segments in rows
 	rows     *index.Builder         // of the run being filled
 	sequence uint64                 // of the last statement made
@@ -132,15 +131,19 @@ func (s *Session) Add(o object.Sealed, row object.Session) error {
 	if o.Kind.Class() == object.ClassMeta {
 		l = s.meta
 	}
-	full, err := l.add(o, row)
-	if full != nil {
-		// Also after an error: its ticket is waited for.
-		err = errors.Join(err, s.ship(l, full))
+	for {
+		full, err := l.add(s.ctx, o, row)
+		if err != nil {
+			return err
+		}
+		if full == nil {
+			s.count(&o)
+			return nil
+		}
+		if err := s.ship(l, full); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		s.count(&o)
-	}
-	return err
 }
 
 func (s *Session) count(o *object.Sealed) {

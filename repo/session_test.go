@@ -152,6 +152,28 @@ func TestClaim(t *testing.T) {
 	}
 }
 
+// What an add-run has registered is remembered by the index alone.
+func TestClaimAfterAddRun(t *testing.T) {
+	r, _ := newRepo(t)
+	s := begin(t, r)
+	o, row := sealed(s, 1, object.KindBlock)
+	if !s.Claim(o.ID) {
+		t.Fatal("not claimed")
+	}
+	if err := s.Add(o, row); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Claim(o.ID) {
+		t.Error("claimed what the add-run has registered")
+	}
+	if len(s.own) != 0 {
+		t.Errorf("%d ids are remembered besides", len(s.own))
+	}
+}
+
 // TestDurabilityOrder: when a file becomes visible in the bucket, all that it
 // refers to is there.
 func TestDurabilityOrder(t *testing.T) {
@@ -267,8 +289,9 @@ func TestCanceledSession(t *testing.T) {
 	for i := range uint64(900) {
 		put(t, s, i, object.KindBlock)
 	}
+	tree := putTree(t, s, 1)
 	cancel()
-	if _, err := s.Commit(ctx, putTree(t, s, 1)); !errors.Is(err, context.Canceled) {
+	if _, err := s.Commit(ctx, tree); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if err := s.Close(); err != nil {
