@@ -146,7 +146,7 @@ func (tr *changingTree) change() {
 	case 2:
 		tr.write((i + 1) % files)
 		tr.must(os.RemoveAll(path))
-		tr.must(os.Link(tr.m.path(tr.file((i+1)%48)), path))
+		tr.must(os.Link(tr.m.path(tr.file((i+1)%files)), path))
 	case 3:
 		old := filepath.Dir(path)
 		tr.must(os.Rename(old, old+" moved"))
