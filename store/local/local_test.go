@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -338,58 +337,6 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	}
 	if after := count(); after != before {
 		t.Errorf("got %d descriptors after 20 rounds, %d before", after, before)
-	}
-}
-
-// TestRaceOfProcesses starts this test again as four processes, which create
-// the same keys. Each key must have one winner.
-func TestRaceOfProcesses(t *testing.T) {
-	const keys = 100
-	if dir := os.Getenv("BLUESKY_TEST_RACE"); dir != "" {
-		b := open(t, dir)
-		for i := range keys {
-			err := upload(b, fmt.Sprintf("gen/%d", i), fmt.Appendf(nil, "%d", os.Getpid()), true)
-			if err == nil {
-				fmt.Printf("won %d %d\n", i, os.Getpid())
-			} else if gcerrors.Code(err) != gcerrors.FailedPrecondition {
-				t.Error(err)
-			}
-		}
-		return
-	}
-	dir := t.TempDir()
-	var outs [4]bytes.Buffer
-	var cmds [4]*exec.Cmd
-	for i := range cmds {
-		cmds[i] = exec.Command(os.Args[0], "-test.run=^TestRaceOfProcesses$")
-		cmds[i].Env = append(os.Environ(), "BLUESKY_TEST_RACE="+dir)
-		cmds[i].Stdout = &outs[i]
-		if err := cmds[i].Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	won := map[string]string{}
-	for i := range cmds {
-		if err := cmds[i].Wait(); err != nil {
-			t.Errorf("process %d: %v\n%s", i, err, outs[i].String())
-		}
-		for line := range strings.Lines(outs[i].String()) {
-			var key, pid string
-			if n, _ := fmt.Sscanf(line, "won %s %s", &key, &pid); n == 2 {
-				if won[key] != "" {
-					t.Errorf("gen/%s was won by %s and %s", key, won[key], pid)
-				}
-				won[key] = pid
-			}
-		}
-	}
-	if len(won) != keys {
-		t.Errorf("%d keys were won, want %d", len(won), keys)
-	}
-	for key, data := range contents(t, open(t, dir)) {
-		if want := won[strings.TrimPrefix(key, "gen/")]; data != want {
-			t.Errorf("%s holds the bytes of %s, its winner is %s", key, data, want)
-		}
 	}
 }
 

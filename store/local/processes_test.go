@@ -105,7 +105,7 @@ func readAll(s *store.Store) (map[string]string, error) {
 
 // Goroutines of several processes create the same keys: each key has one winner
 // among all of them, whose bytes everybody reads.
-func TestProcessesRaceForKeys(t *testing.T) {
+func TestRaceOfProcesses(t *testing.T) {
 	dir := t.TempDir()
 	if shm, err := os.MkdirTemp("/dev/shm", "bluesky-test-"); err == nil { // 64,000 creates are not about the disk
 		dir = shm
