@@ -11,7 +11,7 @@ import (
 // mapCacheBytes is about the memory that a [Map] keeps nodes in: the inodes of
 // some hundred directories, when they are visited in the order in which they
 // were numbered.
-const mapCacheBytes = 32 << 20
+const mapCacheBytes = 16 << 20
 
 // A nodeCache keeps the nodes that were used last, up to a sum of costs. It
 // may be used concurrently.

@@ -10,7 +10,7 @@ import (
 )
 
 // A Map finds the inodes of one snapshot by their number. It may be used
-// concurrently. It keeps nodes that it has read lately, about 32 MiB of them.
+// concurrently. It keeps nodes that it has read lately, about 16 MiB of them.
 //
 // What it reads is checked as far as it goes: the way down to an inode, or the
 // whole map by [Map.All]. An error that wraps [ErrCorrupt] says which object
