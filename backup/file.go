@@ -200,10 +200,15 @@ func (w *worker) readContent(ctx context.Context, j job, in *tree.Inode, r io.Re
 		defer w.progress.FileDone(path)
 	}
 	defer c.trail.flush()
+	cut := w.cut
 	if in.ContentLength() > parallelFrom {
-		return w.cutParallel(ctx, r, c)
+		cut = w.cutParallel
 	}
-	return w.cut(ctx, r, c)
+	err := cut(ctx, r, c)
+	if err == nil && !c.trail.whole() {
+		c.trail.drop()
+	}
+	return err
 }
 
 // A content is that of a file in the making: its list, and its lines in the

@@ -152,6 +152,15 @@ func (t *trail) add(block object.ID, length uint64) {
 	}
 }
 
+// drop forgets the line that is being filled, at the end of a file that is
+// shorter than its stat says. In sysfs all are, and another content has the same
+// stat; besides, such an end is no cut.
+func (t *trail) drop() {
+	if t != nil {
+		t.line.blocks = nil
+	}
+}
+
 // flush writes the line that is being filled.
 func (t *trail) flush() {
 	if t == nil || len(t.line.blocks) == 0 {
