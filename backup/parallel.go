@@ -36,12 +36,19 @@ type pendingChunk struct {
 
 // cutParallel stores the content of r as cut does, with the same chunks in the
 // same order, while several chunks at once are hashed and sealed.
-func (w *worker) cutParallel(ctx context.Context, r io.Reader, to *content) error {
+//
+// An error of storing a chunk comes before one of reading what is behind it, by
+// which the file alone would be left out.
+func (w *worker) cutParallel(ctx context.Context, r io.Reader, to *content) (err error) {
 	w.cutter.Reset(r)
 	var pending []*pendingChunk
 	defer func() {
+		var source *sourceReadError
 		for _, c := range pending {
 			<-c.done // none outlives its file
+			if c.err != nil && errors.As(err, &source) {
+				err = c.err
+			}
 		}
 	}()
 	collect := func() error {
