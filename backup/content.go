@@ -81,7 +81,8 @@ func (r *contentReader) stretch() (end int64) {
 // skip passes over n bytes outside the holes, of which the file has so many.
 func (r *contentReader) skip(n uint64) {
 	for n > 0 {
-		data := min(n, uint64(r.stretch()-r.offset))
+		end := r.stretch() // first: it moves the offset
+		data := min(n, uint64(end-r.offset))
 		r.offset += int64(data)
 		n -= data
 	}
