@@ -243,6 +243,40 @@ func TestAdoptionAfterAddRun(t *testing.T) {
 	}
 }
 
+// What a dead run has registered is protected by its session alone (R10), and
+// the next run builds on it: that session does not end before a snapshot
+// reaches what it has registered.
+func TestDeadSessionProtects(t *testing.T) {
+	_, f := newRepo(t)
+	w := &wreck{f: f, state: t.TempDir()}
+	dead := register(t, w.client(t), 1)
+	put(t, dead, 2, object.KindBlock)
+	flush(t, dead, dead.data) // what the next run takes over
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := w.client(t)
+	s := begin(t, r)
+	unfinished := func(when string) {
+		t.Helper()
+		if list := refresh(t, r).Unfinished(); !slices.Contains(list, dead.ID()) || len(list) != 2 {
+			t.Errorf("unfinished %s: %v, want %s and %s", when, list, dead.ID(), s.ID())
+		}
+	}
+	if s.Stats().AdoptedSegments == 0 {
+		t.Error("nothing is taken over")
+	}
+	unfinished("after the begin")
+	put(t, s, 3, object.KindBlock)
+	if err := s.AddRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	unfinished("after an add-run")
+	if after, err := s.Commit(t.Context(), putTree(t, s, 4)); err != nil || len(after.Unfinished()) != 0 {
+		t.Errorf("unfinished after the snapshot: %v, %v", after.Unfinished(), err)
+	}
+}
+
 // What is not as the journal says is left out, and with it what refers to it.
 func TestAdoptionLeavesOut(t *testing.T) {
 	whole := newWreck(t, 3)
