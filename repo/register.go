@@ -78,14 +78,19 @@ func (s *Session) stage(ctx context.Context) (*stagedRun, error) {
 	return &stagedRun{add, run}, err
 }
 
-// ops returns what makes the ops of a generation of this session: the ends of
-// sessions that a crash on this machine has left, the run, the snapshot, and
-// now and then a checkpoint of the base.
+// ops returns what makes the ops of a generation of this session: the run, the
+// snapshot, with it the ends of sessions that a crash on this machine has left,
+// and now and then a checkpoint of the base.
 func (s *Session) ops(ctx context.Context, staged *stagedRun, snapshot *AddSnapshot) func(*State) ([]Op, error) {
 	return func(base *State) ([]Op, error) {
-		ops, err := s.journal.ends(base, s.signer)
-		if err != nil {
-			return nil, err
+		var ops []Op
+		if snapshot != nil {
+			// Not before: this session builds on what those have registered, and
+			// nothing but they keeps a cleaner from it (R10).
+			var err error
+			if ops, err = s.journal.ends(base, s.signer); err != nil {
+				return nil, err
+			}
 		}
 		sequence := s.sequence
 		add := func(t OpType, body any) error {

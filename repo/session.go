@@ -60,8 +60,8 @@ type SessionStats struct {
 // which the next run on this machine tells that it is alive.
 //
 // What earlier runs of this machine have uploaded and did not register is
-// registered by this session, and their sessions are ended, if they left their
-// journals behind.
+// registered by this session, and their sessions end with its snapshot, if they
+// left their journals behind.
 func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error) {
 	s := &Session{
 		repo: r, signer: signer,
