@@ -44,6 +44,10 @@ const (
 	// unlockedAge is that of a journal over whose making a run was killed: no run
 	// takes a part of it from open to rename.
 	unlockedAge = time.Hour
+	// abandonedMax is how many dead runs one run takes care of: their journals
+	// are open until its end, with two descriptors each. The rest is left to the
+	// next.
+	abandonedMax = 200
 )
 
 // openJournal creates and locks the journal of a new session and picks up
@@ -74,7 +78,8 @@ func openJournal(r *Repo, session object.SessionID, signer crypto.Signer) (*sess
 	return j, nil
 }
 
-// findAbandoned locks and reads every journal that no live run holds.
+// findAbandoned locks and reads the journals that no live run holds, but for
+// those that are too many.
 func findAbandoned(dir string, now time.Time, format func(object.SessionID) journal.Format) ([]*abandoned, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -85,7 +90,7 @@ func findAbandoned(dir string, now time.Time, format func(object.SessionID) jour
 		var session object.SessionID
 		removeUnlocked(dir, entry, now)
 		name, ok := strings.CutSuffix(entry.Name(), journalSuffix)
-		if !ok || hexField(session[:], name) != nil {
+		if !ok || hexField(session[:], name) != nil || len(found) == abandonedMax {
 			continue
 		}
 		// One that vanished belonged to a run that has just ended.
