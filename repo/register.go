@@ -14,8 +14,9 @@ const checkpointEvery = 64
 
 // AddRun registers what the session has added so far, so that a crash loses
 // no more than what came after. The session goes on. What was claimed must have
-// been added, and no call of Add may be under way: else a ref out of what is
-// registered could lead nowhere, and the commit is refused.
+// been added, and no call of Claim or Add may be under way: else a ref out of what
+// is registered could lead nowhere, and the commit is refused; or an object could
+// be given away twice.
 func (s *Session) AddRun(ctx context.Context) error {
 	_, err := s.register(ctx, nil)
 	return err
