@@ -32,8 +32,11 @@ type change struct {
 	since uint64
 }
 
-// errRegistered: a segment that a change registers stands in a run already.
-var errRegistered = errors.New("it is registered already")
+// errRegistered: a segment that a change registers stands in a run already. Who
+// did not take it over from another run has uploaded it, so another took it over
+// from this one, by a copy of its journal: the lock shows nowhere else.
+var errRegistered = errors.New("another run took it over from this one as if it were dead: " +
+	"no two machines may use one state folder or copies of it; run the backup again")
 
 // A stagedRun is a run that is durable in the bucket and not yet registered.
 type stagedRun struct {
