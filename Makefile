@@ -1,15 +1,16 @@
-# make test   the tests, with the race detector
-# make lint   gofmt, go vet, staticcheck
-# make fuzz   every fuzz target for FUZZTIME
-# make bench  bluesky beside other backup programs, see bench/README.md
+# make test        the tests, with the race detector
+# make lint        gofmt, go vet, staticcheck
+# make fuzz        every fuzz target for FUZZTIME
+# make bench       bluesky beside other backup programs, see bench/README.md
 # make microbench  the benchmarks of the packages
-# make soak   the long campaigns, TestSoak…, for SOAKTIME each
+# make mutants     break the program on purpose, one rule at a time: a test fails
+# make soak        the long campaigns, TestSoak…, and every fuzz target, for SOAKTIME each
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build test deps lint fuzz bench microbench soak
+.PHONY: build test deps lint fuzz bench microbench mutants soak
 
 GO ?= go
 PKG ?= ./...
@@ -74,6 +75,11 @@ bench: build
 microbench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)
 
+# The table is in mutants/, and docs/testing.md says what each mutant meets.
+mutants:
+	$(GO) run ./mutants
+
 # Tests named TestSoak… skip unless BLUESKY_SOAK says how long each may run.
 soak:
 	BLUESKY_SOAK=$(SOAKTIME) $(GO) test -count 1 -timeout 0 -v -run '^TestSoak' $(PKG)
+	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)

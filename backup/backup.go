@@ -41,7 +41,8 @@ type Options struct {
 	Series      string    // name of the series; "" derives it from host and paths
 	Time        time.Time // of the snapshot; zero is when the backup starts
 
-	Parent        *snapshot.Snapshot // unchanged files are taken from it; nil reads everything
+	Parent        *snapshot.Snapshot // unchanged files are taken from it; nil if there is none
+	Force         bool               // read all files, also those that an interrupted backup has read
 	OneFileSystem bool               // do not descend into other file systems
 	WithATime     bool               // record access times
 	IgnoreCTime   bool               // a changed ctime alone is no change
@@ -70,6 +71,7 @@ type Result struct {
 	Snapshot object.ID // zero after a dry run
 	// Added are the bytes that the repository has grown by, segments and run.
 	Added    uint64
+	Resumed  Resumed
 	Duration time.Duration
 }
 
@@ -99,7 +101,8 @@ func run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, pr
 	result, err := attempt(ctx, r, keys, options, progress, open)
 	if errors.Is(err, repo.ErrObjectGone) {
 		progress.Restart(err)
-		options.Parent = nil // it relies on what is gone, or is gone itself
+		// They rely on what is gone, or the parent is gone itself.
+		options.Parent, options.Force = nil, true
 		result, err = attempt(ctx, r, keys, options, progress, open)
 	}
 	return result, err
@@ -119,6 +122,10 @@ func attempt(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options
 		return Result{}, err
 	}
 	b := newBackup(r, keys, options, target, parent, progress)
+	b.resume, err = openResume(r, keys, &options, b.series(), target, start)
+	r.Note(err) // it costs time alone
+	committed := false
+	defer func() { r.Note(b.resume.close(committed)) }()
 	if err := b.walk(ctx); err != nil {
 		return Result{}, err
 	}
@@ -132,9 +139,10 @@ func attempt(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options
 	if err != nil {
 		return Result{}, err
 	}
+	committed = true
 	result := Result{
 		Counts: record.Counts, Parent: record.Parent, Errors: int(b.failures.Load()),
-		Added: target.Stats().StoredBytes, Duration: options.Now().Sub(start),
+		Added: target.Stats().StoredBytes, Resumed: b.resume.stats(), Duration: options.Now().Sub(start),
 	}
 	if !options.DryRun {
 		result.Snapshot = id
@@ -178,15 +186,19 @@ func (b *backup) commit(ctx context.Context, record tree.Snapshot) (object.ID, e
 	if err != nil {
 		return object.ID{}, err
 	}
-	series := b.keys.Series([]byte(record.Host), byteStrings(record.Paths))
-	if b.options.Series != "" {
-		series = b.keys.NamedSeries(b.options.Series)
-	}
 	err = b.target.Commit(ctx, repo.AddSnapshot{
-		ID: id, Root: record.Root, Time: record.Time, Series: series, Summary: summary,
+		ID: id, Root: record.Root, Time: record.Time, Series: b.series(), Summary: summary,
 	})
 	if err != nil {
 		return object.ID{}, fmt.Errorf("commit: %w", err)
 	}
 	return id, nil
+}
+
+// series returns that of the snapshot to be.
+func (b *backup) series() repo.Series {
+	if b.options.Series != "" {
+		return b.keys.NamedSeries(b.options.Series)
+	}
+	return b.keys.Series([]byte(b.options.Host), byteStrings(sorted(b.options.Paths)))
 }

@@ -15,8 +15,11 @@ import (
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/snapshot"
+	"bluesky/store"
+	"bluesky/store/fault"
 	"bluesky/tree"
 
+	"gocloud.dev/blob"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,7 +28,7 @@ var cheapSlot = seal.SlotParams{Time: 1, Memory: 64, Lanes: 1}
 
 // A bed is a repository in memory, as one machine sees it.
 type bed struct {
-	bucket *memory
+	bucket *fault.Bucket
 	state  string // folder
 	repo   *repo.Repo
 	keys   *seal.Keys
@@ -54,23 +57,28 @@ func newDefaultBed(t testing.TB) *bed { return newBedOf(t, nil) }
 // newBedOf makes a repository of the given parameters, nil for the default.
 func newBedOf(t testing.TB, parameters *repo.Config) *bed {
 	t.Helper()
-	b := &bed{bucket: newMemory(), state: t.TempDir(), seen: map[object.ID]bool{}}
-	b.bucket.deletes = true
-	_, err := keyring.Create(t.Context(), b.bucket.store(t), keyring.Options{
+	b := &bed{bucket: fault.New(), state: t.TempDir(), seen: map[object.ID]bool{}}
+	_, err := keyring.Create(t.Context(), b.store(t), keyring.Options{
 		Password: []byte("secret"), Slot: cheapSlot, Now: time.Unix(1e9, 0), ConfigDir: b.state, Parameters: parameters,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.bucket.deletes = false
 	b.open(t)
 	return b
+}
+
+// store opens the bucket.
+func (b *bed) store(t testing.TB) *store.Store {
+	st := store.NewImpatient(blob.NewBucket(b.bucket), "memory")
+	t.Cleanup(func() { st.Close() })
+	return st
 }
 
 // open opens the repository anew, as the next process does.
 func (b *bed) open(t testing.TB) {
 	t.Helper()
-	r, err := repo.Open(t.Context(), b.bucket.store(t), repo.Options{StateDir: b.state})
+	r, err := repo.Open(t.Context(), b.store(t), repo.Options{StateDir: b.state})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,8 +98,7 @@ func (b *bed) other(t testing.TB) *bed {
 // clone returns a machine of its own with a copy of the bucket, in which later
 // backups leave nothing.
 func (b *bed) clone(t testing.TB) *bed {
-	c := &bed{bucket: newMemory(), state: t.TempDir(), seen: maps.Clone(b.seen)}
-	c.bucket.objects = b.bucket.contents()
+	c := &bed{bucket: fault.Over(b.bucket.Objects.Clone()), state: t.TempDir(), seen: maps.Clone(b.seen)}
 	c.open(t)
 	return c
 }

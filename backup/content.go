@@ -38,14 +38,7 @@ func newContentReader(fd int, in *tree.Inode, progress Progress) *contentReader 
 
 // Read is an [io.Reader]. Its errors other than io.EOF are *sourceReadError.
 func (r *contentReader) Read(p []byte) (int, error) {
-	for r.next < len(r.holes) && r.offset == int64(r.holes[r.next].Offset) {
-		r.offset += int64(r.holes[r.next].Length)
-		r.next++
-	}
-	end := r.size
-	if r.next < len(r.holes) {
-		end = int64(r.holes[r.next].Offset)
-	}
+	end := r.stretch()
 	if r.offset >= end {
 		return 0, io.EOF
 	}
@@ -70,6 +63,29 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	}
 	r.progress.Bytes(n)
 	return n, nil
+}
+
+// stretch passes over the holes at the offset, and returns where the data behind
+// them ends.
+func (r *contentReader) stretch() (end int64) {
+	for r.next < len(r.holes) && r.offset == int64(r.holes[r.next].Offset) {
+		r.offset += int64(r.holes[r.next].Length)
+		r.next++
+	}
+	if r.next < len(r.holes) {
+		return int64(r.holes[r.next].Offset)
+	}
+	return r.size
+}
+
+// skip passes over n bytes outside the holes, of which the file has so many.
+func (r *contentReader) skip(n uint64) {
+	for n > 0 {
+		data := min(n, uint64(r.stretch()-r.offset))
+		r.offset += int64(data)
+		n -= data
+	}
+	r.stretch() // the file may end with a hole
 }
 
 // hasSize reports whether the file has a size by now.

@@ -118,9 +118,9 @@ func TestLargeSparseImage(t *testing.T) {
 	b := newDefaultBed(t)
 	name := filepath.Join(t.TempDir(), "image")
 	sparse(t, name, 300<<20, 0, 100<<20, 200<<20, 299<<20)
-	before := b.bucket.contents()
+	before := b.bucket.Objects.All()
 	b.verify(t, paths(name), name)
-	if n := sizeOf(before, b.bucket.contents()); n > 64*kib {
+	if n := sizeOf(before, b.bucket.Objects.All()); n > 64*kib {
 		t.Errorf("an image with 16 KiB of data took %d bytes", n)
 	}
 }
@@ -186,7 +186,7 @@ func TestParallelCutsAreThoseOfOne(t *testing.T) {
 			if i == 1 {
 				cut = w.cutParallel
 			}
-			must(t, cut(t.Context(), bytes.NewReader(data[:n]), list))
+			must(t, cut(t.Context(), bytes.NewReader(data[:n]), &content{list: list}))
 			var err error
 			lists[i].Extents, lists[i].Root, err = list.Finish(t.Context())
 			must(t, err)
@@ -209,11 +209,11 @@ func TestLongFile(t *testing.T) {
 	must(t, err)
 	_, err = f.WriteAt([]byte("x"), 20<<20)
 	must(t, err, f.Close())
-	before := b.bucket.contents()
+	before := b.bucket.Objects.All()
 	options := paths(name)
 	options.Parent = first
 	b.verify(t, options, name)
-	if n := sizeOf(before, b.bucket.contents()); n > 17<<20 || n < 768*kib {
+	if n := sizeOf(before, b.bucket.Objects.All()); n > 17<<20 || n < 768*kib {
 		t.Errorf("one byte changed, and %d were stored", n)
 	}
 }

@@ -18,144 +18,10 @@ import (
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/store"
+	"bluesky/store/fault"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
-
-// openFDs counts the descriptors of this process.
-func openFDs(t testing.TB) int {
-	t.Helper()
-	list, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(list)
-}
-
-// aftermath checks what must hold after a backup of root has failed: nothing is
-// left running or open, every snapshot there is reads to the last byte, and
-// the next backup succeeds.
-func (b *bed) aftermath(t *testing.T, what string, root string, fds int) {
-	t.Helper()
-	b.bucket.setFaults(nil, nil)
-	if err := goleak.Find(); err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-	if n := openFDs(t); n > fds {
-		t.Fatalf("%s: %d descriptors are open, %d were before", what, n, fds)
-	}
-	b.open(t)
-	for _, s := range b.list(t) { // each once: the bucket refuses to delete
-		if !b.seen[s.ID] {
-			b.view(t, &s)
-			b.seen[s.ID] = true
-		}
-	}
-	b.verify(t, paths(root), root)
-	state, err := b.repo.Refresh(t.Context())
-	must(t, err)
-	if list := state.Unfinished(); len(list) > 0 {
-		t.Fatalf("%s: the next backup has left sessions %v unfinished", what, list)
-	}
-	if t.Failed() {
-		t.Fatal(what)
-	}
-}
-
-// snapshotSeen marks all snapshots as read by aftermath.
-func (b *bed) snapshotSeen(t testing.TB) {
-	for _, s := range b.list(t) {
-		b.seen[s.ID] = true
-	}
-}
-
-// step returns how far a sweep goes on behind k: to the next at first, then
-// about k/part; further where everything is slow.
-func step(k, part int) int {
-	if raceEnabled {
-		return 1 + k/2
-	}
-	return 1 + k/part
-}
-
-// often is a clock by which an add-run is due at every tenth look or so.
-func often() func() time.Time {
-	var mu sync.Mutex
-	now := time.Now().Add(time.Hour)
-	return func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		now = now.Add(runEvery / 10)
-		return now
-	}
-}
-
-// The operations of the bucket fail in turn (of many, every few), before it is done or after. What
-// the store says comes back as it is, never as a file that could not be read.
-func TestStoreFails(t *testing.T) {
-	root := filepath.Join(t.TempDir(), "root")
-	generate(t, root, 30)
-	must(t, os.WriteFile(filepath.Join(root, "long"), random(9, 600*kib), 0o644))
-	for _, lost := range []bool{false, true} {
-		for _, rhythm := range []bool{false, true} {
-			t.Run(fmt.Sprintf("lost reply %v, add-runs %v", lost, rhythm), func(t *testing.T) {
-				b := newBed(t)
-				b.run(t, paths(filepath.Join(root, "dir1")))
-				b.snapshotSeen(t)
-				for k := 1; ; k += step(k, 5) {
-					options := paths(root)
-					if rhythm {
-						options.Now = often()
-					}
-					if b.clone(t).failAt(t, k, lost, options, root) {
-						if k < 10 {
-							t.Errorf("only about %d operations", k-1)
-						}
-						t.Logf("about %d operations", k-1)
-						return
-					}
-				}
-			})
-		}
-	}
-}
-
-// failAt runs a backup in which operation k fails, and reports whether there
-// was none.
-func (b *bed) failAt(t *testing.T, k int, lost bool, options Options, root string) (done bool) {
-	t.Helper()
-	hit := ""
-	fault := func(op int, kind, key string) error {
-		if op != k {
-			return nil
-		}
-		hit = kind + " " + key
-		return errRefused
-	}
-	fds := openFDs(t)
-	if lost {
-		b.bucket.setFaults(nil, fault)
-	} else {
-		b.bucket.setFaults(fault, nil)
-	}
-	log := &progressLog{}
-	result, err := Run(t.Context(), b.repo, b.keys, options, log)
-	if hit == "" {
-		must(t, err)
-		return true
-	}
-	what := fmt.Sprintf("operation %d, %s", k, hit)
-	if len(log.errors) > 0 {
-		t.Errorf("%s: counted as sources that cannot be read: %v", what, log.errors)
-	}
-	switch {
-	case err == nil: // it was repeated, or read back
-		b.snapshot(t, result.Snapshot)
-	case !errors.Is(err, errRefused):
-		t.Errorf("%s: error %v is not that of the store", what, err)
-	}
-	b.aftermath(t, what, root, fds)
-	return false
-}
 
 // The context ends at any event of the progress, or any operation of the bucket.
 func TestCancel(t *testing.T) {
@@ -183,7 +49,7 @@ func TestCancel(t *testing.T) {
 				if by == "progress" {
 					log.onEvent = stop
 				} else {
-					b.bucket.setFaults(func(op int, _, _ string) error { stop(op); return nil }, nil)
+					b.bucket.Inject(func(op fault.Op) fault.Effect { stop(op.N); return fault.None })
 				}
 				result, err := Run(ctx, b.repo, b.keys, paths(root), log)
 				cancel()
@@ -196,7 +62,7 @@ func TestCancel(t *testing.T) {
 					t.Errorf("%s: counted as sources that cannot be read: %v", what, log.errors)
 				}
 				if err == nil {
-					b.bucket.setFaults(nil, nil)
+					b.bucket.Inject(nil)
 					b.snapshot(t, result.Snapshot) // committed before it was noticed
 				} else if stopped++; !errors.Is(err, context.Canceled) {
 					t.Errorf("%s: %v", what, err)

@@ -158,41 +158,68 @@ func (w *worker) storeRegular(ctx context.Context, j job) (tree.Inode, error) {
 	if err := w.readAttributes(ctx, &in, attributes{fd: fd}, j.path); err != nil {
 		return tree.Inode{}, err
 	}
-	if j.old != nil && w.compare(j.old, &st) >= sameContent {
+	if j.old != nil && w.compare(j.old, &st, w.parent.start()) >= sameContent {
 		takeContent(&in, j.old)
 		return in, nil
 	}
+	if in.Holes, err = findHoles(fd, &st); err != nil {
+		return tree.Inode{}, &sourceReadError{err}
+	}
+	return in, w.storeContent(ctx, j, fd, &st, &in)
+}
+
+// storeContent cuts, stores and lists what lies outside the holes of in, but for
+// the beginning of it that an interrupted backup has stored.
+func (w *worker) storeContent(ctx context.Context, j job, fd int, st *unix.Stat_t, in *tree.Inode) error {
+	r := newContentReader(fd, in, w.progress)
+	c := &content{list: tree.NewListBuilder(w.sink, w.params), trail: w.resume.trail(j.path, st, in)}
+	for b := range c.trail.known(func(old *tree.Inode, start object.Time) bool {
+		return w.compare(old, st, start) >= sameContent
+	}) {
+		r.skip(b.Length)
+		if err := c.list.Add(ctx, b.Block, b.Length); err != nil {
+			return err
+		}
+	}
+	if !c.trail.whole() {
+		if err := w.readContent(ctx, j, in, r, c); err != nil {
+			return err
+		}
+	}
+	var err error
+	in.Size, in.Holes = r.read()
+	in.Extents, in.Root, err = c.list.Finish(ctx)
+	return err
+}
+
+// readContent stores what r has of a file.
+func (w *worker) readContent(ctx context.Context, j job, in *tree.Inode, r io.Reader, c *content) error {
 	if !w.quiet {
 		path := j.path()
 		w.progress.File(path, in.Size)
 		defer w.progress.FileDone(path)
 	}
-	if in.Holes, err = findHoles(fd, &st); err != nil {
-		return tree.Inode{}, &sourceReadError{err}
+	defer c.trail.flush()
+	if in.ContentLength() > parallelFrom {
+		return w.cutParallel(ctx, r, c)
 	}
-	return in, w.storeContent(ctx, fd, &in)
+	return w.cut(ctx, r, c)
 }
 
-// storeContent cuts, stores and lists what lies outside the holes of in.
-func (w *worker) storeContent(ctx context.Context, fd int, in *tree.Inode) error {
-	r := newContentReader(fd, in, w.progress)
-	list := tree.NewListBuilder(w.sink, w.params)
-	var err error
-	if in.ContentLength() > parallelFrom {
-		err = w.cutParallel(ctx, r, list)
-	} else {
-		err = w.cut(ctx, r, list)
-	}
-	if err != nil {
-		return err
-	}
-	in.Size, in.Holes = r.read()
-	in.Extents, in.Root, err = list.Finish(ctx)
-	return err
+// A content is that of a file in the making: its list, and its lines in the
+// resume file.
+type content struct {
+	list  *tree.ListBuilder
+	trail *trail
+}
+
+func (c *content) add(ctx context.Context, block object.ID, length uint64) error {
+	c.trail.add(block, length)
+	return c.list.Add(ctx, block, length)
 }
 
 // cut stores chunk after chunk.
-func (w *worker) cut(ctx context.Context, r io.Reader, list *tree.ListBuilder) error {
+func (w *worker) cut(ctx context.Context, r io.Reader, c *content) error {
 	w.cutter.Reset(r)
 	for {
 		data, err := w.cutter.Next(ctx)
@@ -206,7 +233,7 @@ func (w *worker) cut(ctx context.Context, r io.Reader, list *tree.ListBuilder) e
 		if err != nil {
 			return err
 		}
-		if err := list.Add(ctx, id, uint64(len(data))); err != nil {
+		if err := c.add(ctx, id, uint64(len(data))); err != nil {
 			return err
 		}
 	}

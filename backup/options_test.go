@@ -87,9 +87,9 @@ func TestDryRun(t *testing.T) {
 		options := paths(root)
 		options.Parent = parent
 		options.DryRun = true
-		before := b.bucket.contents()
+		before := b.bucket.Objects.All()
 		dry := b.run(t, options)
-		if !maps.EqualFunc(before, b.bucket.contents(), func(a, b []byte) bool { return string(a) == string(b) }) {
+		if !maps.EqualFunc(before, b.bucket.Objects.All(), func(a, b []byte) bool { return string(a) == string(b) }) {
 			t.Error("a dry run has changed the bucket")
 		}
 		options.DryRun = false
@@ -239,8 +239,6 @@ func TestIgnoredCTimeOfSymlink(t *testing.T) {
 
 func TestRacyTimes(t *testing.T) {
 	start := time.Unix(1000, 500)
-	p := &parent{}
-	p.record.Counts.BackupStart = object.TimeOf(start)
 	for _, tt := range []struct {
 		at   time.Time
 		want bool
@@ -253,8 +251,14 @@ func TestRacyTimes(t *testing.T) {
 		{time.Unix(998, 0), false},
 		{time.Unix(999, 1), false},
 	} {
-		if got := p.racy(object.TimeOf(tt.at)); got != tt.want {
+		if got := racy(object.TimeOf(tt.at), object.TimeOf(start)); got != tt.want {
 			t.Errorf("changed %v before the parent: racy %v, want %v", start.Sub(tt.at), got, tt.want)
+		}
+		b := &backup{}
+		st := unix.Stat_t{Ctim: unix.NsecToTimespec(tt.at.UnixNano()), Size: 1}
+		old := &tree.Inode{Type: tree.TypeFile, Size: 1, CTime: object.TimeOf(tt.at), MTime: timeOf(st.Mtim)}
+		if got := b.compare(old, &st, object.TimeOf(start)); (got == same) == tt.want {
+			t.Errorf("changed %v before the parent: likeness %v", start.Sub(tt.at), got)
 		}
 	}
 }
@@ -287,9 +291,9 @@ func TestWhatABackupAdds(t *testing.T) {
 	first := b.snapshot(t, b.run(t, paths(root)).Snapshot)
 	added := func(who *bed, options Options, limit int) *snapshot.Snapshot {
 		t.Helper()
-		before := b.bucket.contents()
+		before := b.bucket.Objects.All()
 		result := who.run(t, options)
-		if n := sizeOf(before, b.bucket.contents()); n > limit {
+		if n := sizeOf(before, b.bucket.Objects.All()); n > limit {
 			t.Errorf("%d bytes were added, want at most %d", n, limit)
 		} else {
 			t.Logf("%d bytes were added", n)
@@ -309,4 +313,14 @@ func TestWhatABackupAdds(t *testing.T) {
 	waitTick(t)
 	write(t, filepath.Join(root, "dir3/sub.1/file31"), "edited")
 	added(b, options, 100<<10)
+}
+
+// TestSealedObjectsAreOpenedAgain: verify-before-upload is the default.
+func TestSealedObjectsAreOpenedAgain(t *testing.T) {
+	if o := (&Options{}); !o.sealer().Verify {
+		t.Error("by default it is not asked for")
+	}
+	if o := (&Options{NoVerify: true}); o.sealer().Verify {
+		t.Error("it cannot be turned off")
+	}
 }

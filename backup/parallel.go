@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"bluesky/object"
-	"bluesky/tree"
 )
 
 // parallelFrom is the length in bytes of content from which the chunks of one
@@ -37,7 +36,7 @@ type pendingChunk struct {
 
 // cutParallel stores the content of r as cut does, with the same chunks in the
 // same order, while several chunks at once are hashed and sealed.
-func (w *worker) cutParallel(ctx context.Context, r io.Reader, list *tree.ListBuilder) error {
+func (w *worker) cutParallel(ctx context.Context, r io.Reader, to *content) error {
 	w.cutter.Reset(r)
 	var pending []*pendingChunk
 	defer func() {
@@ -52,7 +51,7 @@ func (w *worker) cutParallel(ctx context.Context, r io.Reader, list *tree.ListBu
 		if c.err != nil {
 			return c.err
 		}
-		return list.Add(ctx, c.id, c.length)
+		return to.add(ctx, c.id, c.length)
 	}
 	for {
 		data, err := w.cutter.Next(ctx)

@@ -23,6 +23,9 @@ type parent struct {
 	inodes *tree.Map
 }
 
+// start returns when the backup of p began.
+func (p *parent) start() object.Time { return p.record.Counts.BackupStart }
+
 // A parentReader reads the objects of the parent snapshot. If one is visible
 // no more, the snapshot was removed while the backup relied on it.
 type parentReader struct{ *seal.Reader }

@@ -43,9 +43,13 @@ func newSink(keys *seal.Keys, target target, options Options) *sink {
 	// sealing waits for nothing, and a sealer takes some 6 MiB.
 	s.sealers = make(chan *seal.Sealer, runtime.GOMAXPROCS(0))
 	for range cap(s.sealers) {
-		s.sealers <- keys.NewSealer(id, seal.SealerOptions{Compression: options.Compression, Verify: !options.NoVerify})
+		s.sealers <- keys.NewSealer(id, options.sealer())
 	}
 	return s
+}
+
+func (o *Options) sealer() seal.SealerOptions {
+	return seal.SealerOptions{Compression: o.Compression, Verify: !o.NoVerify}
 }
 
 // Put stores an object unless the repository has it, and returns its id. Now

@@ -69,13 +69,13 @@ const (
 )
 
 // compare tells how alike the file that st describes and old are, the inode
-// that the parent snapshot has of it.
+// that a backup which began at start has of it.
 //
 // They are the same if size, mtime, ctime and inode number are. Options may
 // make it ignore ctime or inode number. The kernel changes the ctime with
 // everything else, so without it only the content of a regular file is taken
 // for unchanged.
-func (b *backup) compare(old *tree.Inode, st *unix.Stat_t) likeness {
+func (b *backup) compare(old *tree.Inode, st *unix.Stat_t, start object.Time) likeness {
 	regular := old.Type == tree.TypeFile
 	mtime, ctime := timeOf(st.Mtim), timeOf(st.Ctim)
 	switch {
@@ -83,9 +83,9 @@ func (b *backup) compare(old *tree.Inode, st *unix.Stat_t) likeness {
 		return different
 	case old.Source != st.Ino && !b.options.IgnoreInode:
 		return different
-	case old.CTime == ctime && !b.parent.racy(ctime):
+	case old.CTime == ctime && !racy(ctime, start):
 		return same
-	case regular && b.options.IgnoreCTime && !b.parent.racy(mtime):
+	case regular && b.options.IgnoreCTime && !racy(mtime, start):
 		return sameContent
 	}
 	return different
@@ -99,14 +99,15 @@ const (
 )
 
 // racy reports whether a file with the time t of its last change may have
-// changed once more, after it was read for p, and still have that time: p was
-// under way, or about to begin, within the same tick of the clock.
-func (p *parent) racy(t object.Time) bool {
+// changed once more, after it was read by a backup that began at start, and
+// still have that time: the backup was under way, or about to begin, within the
+// same tick of the clock.
+func racy(t, start object.Time) bool {
 	tick := clockTick
 	if t.Nsec == 0 {
 		tick = coarseTick
 	}
-	return !t.Before(object.TimeOf(p.record.Counts.BackupStart.Time().Add(-tick)))
+	return !t.Before(object.TimeOf(start.Time().Add(-tick)))
 }
 
 // takeContent gives in the content of old, or what else no attribute tells.

@@ -14,6 +14,7 @@ import (
 type target interface {
 	ID() object.SessionID
 	Claim(id object.ID) bool
+	Has(id object.ID) bool
 	Add(o object.Sealed, row object.Session) error
 	AddRun(ctx context.Context) error
 	Commit(ctx context.Context, s repo.AddSnapshot) error
@@ -63,6 +64,8 @@ func newDryTarget(ctx context.Context, r *repo.Repo) (*dryTarget, error) {
 
 // ID returns the same for every dry run: what is sealed for it is thrown away.
 func (d *dryTarget) ID() object.SessionID { return object.SessionID{1} }
+
+func (d *dryTarget) Has(id object.ID) bool { return d.known(id) }
 
 func (d *dryTarget) Claim(id object.ID) bool {
 	d.mu.Lock()

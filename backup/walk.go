@@ -26,6 +26,7 @@ type backup struct {
 	target   target
 	sink     *sink
 	parent   *parent // nil if there is none
+	resume   *resume // nil if there is none
 	progress Progress
 	quiet    bool // nobody listens to progress
 	owners   *owners
@@ -186,7 +187,7 @@ func (b *backup) addDir(d *dir, name string, fd int, before tree.Entry) *dir {
 // describeDir fills in d.inode, but for its entries.
 func (b *backup) describeDir(ctx context.Context, d *dir, st *unix.Stat_t) error {
 	d.inode = b.inode(st, d.number, tree.TypeDir)
-	if old := d.beforeInode; old != nil && !old.Waypoint() && b.compare(old, st) == same {
+	if old := d.beforeInode; old != nil && !old.Waypoint() && b.compare(old, st, b.parent.start()) == same {
 		d.inode.Xattrs, d.inode.Flags = old.Xattrs, old.Flags
 		return nil
 	}
@@ -232,7 +233,7 @@ func (b *backup) storeFile(ctx context.Context, j job, st *unix.Stat_t, before t
 	if j.old, err = b.beforeInodeOf(ctx, before, j.kind); err != nil {
 		return err
 	}
-	if j.old != nil && b.compare(j.old, st) == same {
+	if j.old != nil && b.compare(j.old, st, b.parent.start()) == same {
 		in := b.inode(st, j.number, j.kind)
 		takeContent(&in, j.old)
 		in.Xattrs, in.Flags = j.old.Xattrs, j.old.Flags

@@ -3,7 +3,7 @@
 // snapshot can be restored.
 //
 // There are four levels, of Options.ReadData and of having the key; each sees
-// what those before it see:
+// what those before it see. Options.Subset is read data for some of the segments:
 //
 //	default                chain, signatures, checkpoints, runs against segment headers,
 //	                       closure of the graph, existence and sizes
@@ -26,6 +26,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 
@@ -41,12 +42,19 @@ import (
 type Options struct {
 	// ReadData reads all segments whole.
 	ReadData bool
+	// Subset reads those that it chooses, if ReadData does not read all.
+	Subset Subset
+	// Random chooses segments; nil is the system's randomness.
+	Random *rand.Rand
 	// MaxProblems is how many problems the report lists; the others are counted
 	// only. 0 is 1,000.
 	MaxProblems int
 	// MaxFiles is how many files are named for each problem; 0 is 20.
 	MaxFiles int
 }
+
+// reads reports whether any segment is read whole.
+func (o *Options) reads() bool { return o.ReadData || o.Subset != Subset{} }
 
 // Progress is told what a check does. Its methods are called concurrently and
 // must return soon.
@@ -87,6 +95,9 @@ func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, pr
 	if options.MaxFiles == 0 {
 		options.MaxFiles = 20
 	}
+	if options.Random == nil {
+		options.Random = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
 	if progress == nil {
 		progress = NoProgress{}
 	}
@@ -120,6 +131,7 @@ type checker struct {
 	index       *index.Index  // of runs
 	segments    []*segment    // of runs, not condemned
 	lostRun     bool          // some run could not be opened
+	chosen      bool          // the check came to reading segments whole
 	lengths     *blockLengths // nil unless blocks were opened
 	bytes       atomic.Uint64 // read from the bucket
 	unread      atomic.Uint64 // files that could not be read
@@ -133,8 +145,12 @@ type checker struct {
 type counts struct {
 	generations, checkpoints, objects, inodes uint64
 	slots                                     int
+	wanted, whole                             volume // segments that have a header; those of them that were chosen to be read
 	opened                                    atomic.Uint64
 }
+
+// A volume is a number of segments and their bytes.
+type volume struct{ segments, bytes uint64 }
 
 // openRun is a run whose bytes were verified.
 type openRun struct {
@@ -148,13 +164,14 @@ type segment struct {
 	run     int // in checker.runs
 	ordinal uint32
 	absent  bool // it cannot be read, or its header is not what the run says
+	whole   bool // all of it is read, or was
 }
 
 func (c *checker) run(ctx context.Context) error {
 	steps := []func(context.Context) error{
 		c.checkLog, c.list, c.checkSlots, c.openRuns, c.checkSegments, c.checkSnapshots,
 	}
-	if c.options.ReadData {
+	if c.options.reads() {
 		steps = append(steps, c.readData)
 	}
 	if c.keys != nil {

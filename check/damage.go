@@ -20,7 +20,8 @@ func (c *checker) traceDamage(ctx context.Context) error {
 	}
 	if c.keys != nil && !c.options.ReadData {
 		// The trees were read up to the damage only: find all of it.
-		err := c.eachSegment(ctx, "open all metadata", func(s *segment) bool { return !s.absent && s.Class == object.ClassMeta }, c.openSegment)
+		unread := func(s *segment) bool { return !s.absent && !s.whole && s.Class == object.ClassMeta }
+		err := c.eachSegment(ctx, "open all metadata", unread, c.openSegment)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -156,83 +155,6 @@ func TestDamage(t *testing.T) {
 				}
 				if tt.seen[i] && subject != "*" && !slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Subject == subject }) {
 					t.Errorf("%s: no problem names %s\n%s", l.name, subject, describe(r))
-				}
-			}
-		})
-	}
-}
-
-// TestRandomFlips flips one bit anywhere: reading all data with the key sees it,
-// but for the parts of a key slot that its password alone opens.
-func TestRandomFlips(t *testing.T) {
-	f := newFixture(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	flips := 200
-	if testing.Short() {
-		flips = 20
-	}
-	names := f.names("")
-	for range flips {
-		d := f.copy()
-		key := names[random.IntN(len(names))]
-		if strings.HasPrefix(key, "keys/") {
-			continue
-		}
-		data := d.read(key)
-		bit := random.IntN(8 * len(data))
-		data[bit/8] ^= 1 << (bit % 8)
-		d.put(key, data)
-		if r, err := d.check(t, levels[3]); err == nil && r.OK() {
-			t.Errorf("%s, bit %d of byte %d: not seen", key, bit%8, bit/8)
-		}
-	}
-}
-
-// TestDamagedIdentity: without bluesky.json and generation 0 there is no
-// repository to check.
-func TestDamagedIdentity(t *testing.T) {
-	f := newFixture(t)
-	for _, key := range []string{repo.ConfigKey, repo.GenerationKey(0)} {
-		for name, edit := range map[string]edit{
-			"flipped": flip(middle), "cut": cut(2), "emptied": empty, "removed": remove, "longer": longer,
-		} {
-			t.Run(key+" "+name, func(t *testing.T) {
-				d := f.copy()
-				d.put(key, edit(d.read(key)))
-				if r, err := d.check(t, levels[0]); err == nil {
-					t.Errorf("checked without an error:\n%s", describe(r))
-				}
-			})
-		}
-	}
-}
-
-// TestSwappedFiles exchanges two whole files of a kind.
-func TestSwappedFiles(t *testing.T) {
-	f := newFixture(t)
-	segments := f.segmentsOf(object.ClassData)
-	for name, keys := range map[string][]string{
-		"segments":    segments[:2],
-		"classes":     {segments[0], f.segmentsOf(object.ClassMeta)[0]},
-		"runs":        f.names("idx/")[:2],
-		"generations": {repo.GenerationKey(1), repo.GenerationKey(2)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := f.copy()
-			a, b := d.read(keys[0]), d.read(keys[1])
-			d.put(keys[0], b)
-			d.put(keys[1], a)
-			for _, l := range levels {
-				r, err := d.check(t, l)
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, key := range keys[:1] { // of generations, the second one follows none that is known
-					if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return p.Subject == key && p.Severity == Error }) {
-						t.Errorf("%s: no problem names %s\n%s", l.name, key, describe(r))
-					}
 				}
 			}
 		})
@@ -486,4 +408,74 @@ func TestUnreadable(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// TestOtherCopy damages one of two copies of each block of a segment: that is an
+// error of the segment, and no file is lost until the other one is damaged too.
+func TestOtherCopy(t *testing.T) {
+	f := newFixture(t)
+	first := f.segmentsOf(object.ClassData)[0]
+	second := f.copyBlocks(t, first)
+	l := levels[3]
+	for _, gone := range []string{first, second} {
+		d := f.copy()
+		d.put(gone, nil)
+		r, err := d.check(t, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Errors != 1 || len(r.Problems[0].Files) > 0 || len(r.Problems[0].Snapshots) > 0 {
+			t.Errorf("%s removed: want one error and no files, got\n%s", gone, describe(r))
+		}
+	}
+	f.put(first, nil)
+	f.put(second, nil)
+	r, err := f.check(t, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(r.Problems, func(p Problem) bool { return len(p.Files) > 0 }) {
+		t.Errorf("both removed: no files are named\n%s", describe(r))
+	}
+}
+
+// copyBlocks stores the blocks of a segment again, as a writer does that lost a
+// race, and returns the key of the segment with the copies.
+func (f *fixture) copyBlocks(t *testing.T, key string) string {
+	t.Helper()
+	before := f.names("seg/")
+	st := f.store(t)
+	r, err := repo.Open(t.Context(), st, repo.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Begin(t.Context(), f.keys.Writer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	sealer := f.keys.NewSealer(s.ID(), seal.SealerOptions{})
+	for _, o := range headOf(f.read(key)).Objects {
+		_, payload, err := seal.NewReader(r, f.keys).Object(t.Context(), o.ID, o.Kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := sealer.Seal(o.ID, o.Kind, nil, payload)
+		if err == nil {
+			err = s.Add(sealed, f.keys.NewSession(s.ID(), o.Kind.Class()))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.AddRun(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.bucket = st
+	f.files = f.dump(t)
+	added := slices.DeleteFunc(f.names("seg/"), func(key string) bool { return slices.Contains(before, key) })
+	if len(added) != 1 {
+		t.Fatalf("%d segments were added", len(added))
+	}
+	return added[0]
 }

@@ -37,6 +37,10 @@ type fixture struct {
 	keys   *seal.Keys
 	tree   string       // what is backed up
 	bucket *store.Store // while it is made
+
+	config    func(object.RepositoryID) repo.Config // smallConfig
+	passwords []string                              // each has a key slot
+	random    io.Reader                             // of the names of what is put into the bucket; nil is random
 }
 
 // smallConfig makes small files use lists, split directories and deep maps.
@@ -76,7 +80,7 @@ func newLongFixture(t testing.TB) *fixture { return sharedLong.get(t, 66) }
 // between.
 func makeFixture(t testing.TB, seed byte, pad int) *fixture {
 	t.Helper()
-	f := &fixture{files: map[string][]byte{}, tree: t.TempDir(), bucket: store.NewMemory()}
+	f := newEmpty(t)
 	defer f.bucket.Close()
 	random := rand.NewChaCha8([32]byte{seed})
 	f.create(t, random)
@@ -99,15 +103,30 @@ func makeFixture(t testing.TB, seed byte, pad int) *fixture {
 		t.Fatal(err)
 	}
 	f.backup(t)
+	f.files = f.dump(t)
+	return f
+}
+
+func newEmpty(t testing.TB) *fixture {
+	return &fixture{
+		files: map[string][]byte{}, tree: t.TempDir(), bucket: store.NewMemory(),
+		config: smallConfig, passwords: []string{"secret"},
+	}
+}
+
+// dump returns what is in the bucket.
+func (f *fixture) dump(t testing.TB) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
 	for e, err := range f.bucket.List(t.Context(), "") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.files[e.Key], err = f.bucket.Get(t.Context(), e.Key, e.Size); err != nil {
+		if files[e.Key], err = f.bucket.Get(t.Context(), e.Key, e.Size); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return f
+	return files
 }
 
 // pad adds n empty generations, so that there is a checkpoint.
@@ -156,7 +175,7 @@ func (f *fixture) create(t testing.TB, random io.Reader) {
 	st := f.bucket
 	var id object.RepositoryID
 	io.ReadFull(random, id[:])
-	creation, err := repo.Prepare(ctx, st, smallConfig(id))
+	creation, err := repo.Prepare(ctx, st, f.config(id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,13 +194,15 @@ func (f *fixture) create(t testing.TB, random io.Reader) {
 	bundle := seal.Bundle{
 		Repository: id, Admin: f.keys.Admin().Public().(ed25519.PublicKey), Generation0: creation.Origin, Root: root,
 	}
-	slot, data, err := seal.NewSlot(random, []byte("secret"), bundle, seal.SlotInfo{Created: object.TimeOf(testTime)},
-		seal.SlotParams{Time: 1, Memory: 64, Lanes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := creation.PutSlot(ctx, repo.KeySlot{ID: slot, Data: data}); err != nil {
-		t.Fatal(err)
+	for _, password := range f.passwords {
+		slot, data, err := seal.NewSlot(random, []byte(password), bundle, seal.SlotInfo{Created: object.TimeOf(testTime)},
+			seal.SlotParams{Time: 1, Memory: 64, Lanes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := creation.PutSlot(ctx, repo.KeySlot{ID: slot, Data: data}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := creation.Commit(ctx); err != nil {
 		t.Fatal(err)
@@ -211,16 +232,17 @@ func (f *fixture) fill(t testing.TB, st *store.Store) {
 
 // open opens the repository as a machine that knows nothing of it.
 func (f *fixture) open(t testing.TB) (*repo.Repo, error) {
-	return repo.Open(t.Context(), f.store(t), repo.Options{})
+	return repo.Open(t.Context(), f.store(t), repo.Options{Rand: f.random})
 }
 
-func (f *fixture) backup(t testing.TB) {
+// backup returns the id of the snapshot that it makes.
+func (f *fixture) backup(t testing.TB) object.ID {
 	t.Helper()
 	r, err := f.open(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := keyring.Open(t.Context(), r, []byte("secret"))
+	keys, err := keyring.Open(t.Context(), r, []byte(f.passwords[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,9 +256,11 @@ func (f *fixture) backup(t testing.TB) {
 		t.Fatal(err)
 	}
 	options.Parent = snapshot.Latest(list, options.Host, options.Paths)
-	if _, err := backup.Run(t.Context(), r, keys, options, nil); err != nil {
+	result, err := backup.Run(t.Context(), r, keys, options, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
+	return result.Snapshot
 }
 
 // names returns the sorted keys of the bucket that begin with prefix.

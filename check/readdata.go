@@ -17,12 +17,24 @@ import (
 // readSize is the most bytes of one read of a segment that is opened.
 const readSize = 4 << 20
 
-// readData reads every segment that has a header, whole.
+// readData reads the segments that the options choose, of those that have a
+// header, whole.
 func (c *checker) readData(ctx context.Context) error {
 	if c.keys != nil {
 		c.lengths = &blockLengths{}
 	}
-	err := c.eachSegment(ctx, "read all data", func(s *segment) bool { return !s.absent },
+	phase := "read all data"
+	list := slices.DeleteFunc(slices.Clone(c.segments), func(s *segment) bool { return s.absent })
+	c.counts.wanted = volume{uint64(len(list)), sumSizes(list)}
+	if !c.options.ReadData {
+		phase = "read a part of the data"
+		list = c.options.Subset.choose(list, c.options.Random)
+	}
+	c.counts.whole, c.chosen = volume{uint64(len(list)), sumSizes(list)}, true
+	for _, s := range list {
+		s.whole = true
+	}
+	err := c.eachSegment(ctx, phase, func(s *segment) bool { return s.whole },
 		func(ctx context.Context, s *segment) error {
 			if c.keys != nil {
 				return c.openSegment(ctx, s)

@@ -2,6 +2,7 @@ package check
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -53,6 +54,7 @@ type Report struct {
 	Segments    uint64
 	Objects     uint64 // rows of the index
 	Opened      uint64 // objects that were decrypted
+	ReadWhole   uint64 // segments that were read whole
 	Snapshots   uint64
 	Inodes      uint64 // of all trees, each counted where it changed
 	KeySlots    int
@@ -207,7 +209,7 @@ func (c *checker) report() Report {
 		Identity:    c.repo.Verified(),
 		Generations: c.counts.generations, Checkpoints: c.counts.checkpoints,
 		Runs: uint64(len(c.runs)), Segments: uint64(len(c.segments)), Objects: c.counts.objects,
-		Opened: c.counts.opened.Load(), Inodes: c.counts.inodes, KeySlots: c.counts.slots,
+		Opened: c.counts.opened.Load(), ReadWhole: c.counts.whole.segments, Inodes: c.counts.inodes, KeySlots: c.counts.slots,
 		BytesRead: c.bytes.Load(),
 		Problems:  sorted(b.problems), Errors: b.errors, Warnings: b.warnings, Omitted: b.omitted,
 		SuggestRepairIndex: b.repair, SuggestPrune: b.prune,
@@ -233,6 +235,18 @@ func sorted(list []Problem) []Problem {
 	return list
 }
 
+// part names the part of the segments that was chosen to be read whole, and the
+// rest. It is empty where there is no such choice, or it fell on all of them.
+func (c *checker) part() (part, rest string) {
+	all, read := c.counts.wanted, c.counts.whole
+	if !c.chosen || read.segments == all.segments {
+		return "", ""
+	}
+	percent := 100 * float64(read.bytes) / float64(all.bytes)
+	part = fmt.Sprintf("%d of %d segments (%.1f%% of their bytes)", read.segments, all.segments, percent)
+	return part, fmt.Sprintf("%d of %d segments, which were not read", all.segments-read.segments, all.segments)
+}
+
 // level names the level and what it cannot see.
 func (c *checker) level() (string, []string) {
 	level := "chain, signatures, checkpoints, index, graph, existence and sizes"
@@ -240,10 +254,17 @@ func (c *checker) level() (string, []string) {
 	if !c.repo.Verified() {
 		unseen = append(unseen, "identity not verified: no key and no trust file says that this is the repository you mean")
 	}
-	switch {
-	case c.options.ReadData && c.keys != nil:
+	switch part, rest := c.part(); {
+	case part != "" && c.keys != nil:
+		level += "; " + part + " decrypted; all metadata decrypted, trees of all snapshots"
+		unseen = append(unseen, rest+": whether file contents are whole")
+	case part != "":
+		level += "; all sums and hashes of " + part + "; without the key"
+		unseen = append(unseen, rest+": whether the bytes of objects are whole",
+			"without the key: whether objects decrypt to what their ids say, and what the trees of the snapshots say")
+	case c.chosen && c.keys != nil:
 		level += "; all data decrypted, trees of all snapshots"
-	case c.options.ReadData:
+	case c.chosen:
 		level += "; all sums and hashes; without the key"
 		unseen = append(unseen, "without the key: whether objects decrypt to what their ids say, and what the trees of the snapshots say")
 	case c.keys != nil:

@@ -12,7 +12,6 @@ import (
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
-	"bluesky/store"
 	"bluesky/tree"
 )
 
@@ -123,7 +122,10 @@ func (f files) add(t *testing.T, r *repo.Repo, keys *seal.Keys, lie func(*tree.S
 	if add.ID, err = s.Put(ctx, object.KindSnapshot, refs, payload); err != nil {
 		t.Fatal(err)
 	}
-	if add.Summary == nil {
+	if add.Summary == nil || string(add.Summary) == otherHost {
+		if add.Summary != nil {
+			record.Host = otherHost
+		}
 		plain, err := tree.EncodeSummary(&record)
 		if err != nil {
 			t.Fatal(err)
@@ -136,6 +138,10 @@ func (f files) add(t *testing.T, r *repo.Repo, keys *seal.Keys, lie func(*tree.S
 		t.Fatal(err)
 	}
 }
+
+// otherHost in the place of a summary asks for one that is sealed as it should
+// be and names this host, which the object does not.
+const otherHost = "another host"
 
 // TestTrees commits trees that no backup makes, and asks for the rule that
 // each breaks: alone, and as what a good snapshot of the same series became.
@@ -171,9 +177,9 @@ func TestTrees(t *testing.T) {
 	for _, tt := range tests {
 		for _, second := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, second %v", tt.name, second), func(t *testing.T) {
-				st := store.NewMemory()
-				defer st.Close()
-				f := &fixture{bucket: st}
+				f := newEmpty(t)
+				defer f.bucket.Close()
+				st := f.bucket
 				f.create(t, rand.NewChaCha8([32]byte{9}))
 				r, err := f.open(t)
 				if err != nil {
@@ -210,14 +216,15 @@ func TestSnapshotsThatLie(t *testing.T) {
 	}{
 		{"another root", func(s *tree.Snapshot, a *repo.AddSnapshot) { a.Root = s.Root; s.Root = otherRoot }, "another inode map than the log says", true},
 		{"another session", func(s *tree.Snapshot, _ *repo.AddSnapshot) { s.Session = object.SessionID{1} }, "disagree", false},
-		{"a summary of something else", func(_ *tree.Snapshot, a *repo.AddSnapshot) { a.Summary = []byte("summary") }, "its summary in the log", false},
+		{"a summary of something else", func(_ *tree.Snapshot, a *repo.AddSnapshot) { a.Summary = []byte("summary") }, "its summary in the log: ", false},
+		{"a summary of another record", func(_ *tree.Snapshot, a *repo.AddSnapshot) { a.Summary = []byte(otherHost) }, "its summary in the log is not that", false},
 		{"numbers above the next", func(s *tree.Snapshot, _ *repo.AddSnapshot) { s.Next = 3 }, "the next number", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			st := store.NewMemory()
-			defer st.Close()
-			f := &fixture{bucket: st}
+			f := newEmpty(t)
+			defer f.bucket.Close()
+			st := f.bucket
 			f.create(t, rand.NewChaCha8([32]byte{9}))
 			r, err := f.open(t)
 			if err != nil {
@@ -262,7 +269,7 @@ func TestForeignKey(t *testing.T) {
 // TestManySnapshots backs a tree up that changes at random, and asks that what
 // is looked at of each snapshot, its difference to the one before, adds up.
 func TestManySnapshots(t *testing.T) {
-	f := &fixture{files: map[string][]byte{}, tree: t.TempDir(), bucket: store.NewMemory()}
+	f := newEmpty(t)
 	defer f.bucket.Close()
 	f.create(t, rand.NewChaCha8([32]byte{5}))
 	seed := rand.Uint64()

@@ -37,7 +37,9 @@ func newBackupCommand(e *env) *cobra.Command {
 
 Files that did not change since the last snapshot of the same host and paths,
 by their size, times and inode number, are not read again. Files that cannot be
-read are reported and left out; the exit code is then 3.`,
+read are reported and left out; the exit code is then 3.
+
+After an interruption run the same command again: it goes on where it was.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errors.New("nothing to back up: name at least one file or directory")
@@ -84,6 +86,9 @@ func (o *opened) backup(ctx context.Context, f *backupFlags) (err error) {
 	if f.options.Parent, err = f.findParent(ctx, o); err != nil {
 		return err
 	}
+	if f.options.Compression, err = e.settings.compression(); err != nil {
+		return err
+	}
 	o.warnOfItself(&f.options)
 	if f.options.Parent != nil {
 		e.message("using parent snapshot %s", f.options.Parent.ID.Short())
@@ -93,6 +98,9 @@ func (o *opened) backup(ctx context.Context, f *backupFlags) (err error) {
 	p.finish()
 	if err != nil {
 		return err
+	}
+	if err := o.repo.TidyCache(); err != nil {
+		e.warn("%v", err)
 	}
 	if err := e.printBackup(&result, f.options.DryRun); err != nil {
 		return err
@@ -127,6 +135,7 @@ func (f *backupFlags) complete(e *env, args []string) error {
 		}
 		o.Time = at
 	}
+	o.Force = f.force
 	if f.force && f.parent != "" {
 		return errors.New("--force and --parent exclude each other")
 	}
@@ -215,6 +224,7 @@ func (e *env) printBackup(r *backup.Result, dry bool) error {
 	if e.json() {
 		return e.printJSON(backupSummary{
 			MessageType: "summary", DryRun: dry, summaryCounts: countsOf(c),
+			FilesResumed: r.Resumed.Files, BytesResumed: r.Resumed.Bytes, UploadResumed: r.Resumed.Uploaded,
 			TotalDuration: r.Duration.Seconds(), SnapshotID: idOrEmpty(r.Snapshot),
 		})
 	}
@@ -227,6 +237,10 @@ func (e *env) printBackup(r *backup.Result, dry bool) error {
 	}
 	e.printf("\nFiles:       %5d new, %5d changed, %5d unmodified\n", c.FilesNew, c.FilesChanged, c.FilesUnmodified)
 	e.printf("Dirs:        %5d new, %5d changed, %5d unmodified\n", c.DirsNew, c.DirsChanged, c.DirsUnmodified)
+	if r.Resumed != (backup.Resumed{}) {
+		e.printf("Resumed:     %5d files (%s) not read and %s not uploaded again\n",
+			r.Resumed.Files, formatBytes(r.Resumed.Bytes), formatBytes(r.Resumed.Uploaded))
+	}
 	e.printf("%s: %s (%s stored)\n\n", added, formatBytes(c.DataAdded), formatBytes(r.Added))
 	e.printf("processed %s, %s in %s\n", plural(c.TotalFilesProcessed, "file", "files"),
 		formatBytes(c.TotalBytesProcessed), formatDuration(r.Duration))

@@ -17,6 +17,7 @@ var errDamaged = errors.New("the repository is damaged; the errors above say whe
 
 func newCheckCommand(e *env) *cobra.Command {
 	var options check.Options
+	var subset string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check the repository for damage",
@@ -26,11 +27,25 @@ a password configured, the metadata of all snapshots is read as well; without
 one, none is asked for.
 
 With --read-data every byte is read: compared with its checksums without a
-password, decrypted with one. The last line says how far the check went.`,
+password, decrypted with one. With --read-data-subset a part of the segments is:
+n/t is the n-th of t parts, which are all segments together, so that one part a
+day comes round in t days; a percentage or a size is chosen at random. The last
+line says how far the check went.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.check(cmd.Context(), options) },
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if flag := cmd.Flags().Lookup("read-data-subset"); flag.Changed {
+				if options.ReadData {
+					return errors.New("--read-data and --read-data-subset exclude each other")
+				}
+				if options.Subset, err = check.ParseSubset(subset); err != nil {
+					return fmt.Errorf("--read-data-subset: %w", err)
+				}
+			}
+			return e.check(cmd.Context(), options)
+		},
 	}
 	cmd.Flags().BoolVar(&options.ReadData, "read-data", false, "read and verify all data")
+	cmd.Flags().StringVar(&subset, "read-data-subset", "", "read and verify a `part` of the data: n/t, x%, or a size such as 500M")
 	return cmd
 }
 
@@ -53,6 +68,8 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 	switch {
 	case err != nil:
 		return withHint(err, "the check did not come to its end: nothing is known to be right")
+	case !report.OK() && report.SuggestRepairIndex:
+		return withHint(errDamaged, "bluesky repair index makes lost runs of the index again, from segments that are whole; then check again")
 	case !report.OK():
 		return withHint(errDamaged, "what is not affected can still be restored; put damaged files back from another copy of the repository, if there is one")
 	}

@@ -53,6 +53,9 @@ type exitRule struct {
 const (
 	hintCheck = "run bluesky check: it says what is damaged"
 	hintSpace = "free some space and run it again; what is there already stays usable"
+	hintDisk  = "a disk fails to read or write, and the system's log says which; run it again when it works, what is there already stays usable"
+	// A backup needs no right to change or delete.
+	hintRights = "who runs this needs the right to read the repository and, to back up, to create files in it"
 )
 
 // exitRules is the one place where errors become exit codes; the first rule
@@ -63,9 +66,12 @@ func exitRules() []exitRule {
 		{is: errIncomplete, code: exitIncomplete},
 		{is: syscall.ENOSPC, code: exitFatal, hint: hintSpace},
 		{is: syscall.EDQUOT, code: exitFatal, hint: hintSpace},
+		{is: store.ErrNotDurable, code: exitFatal, hint: hintDisk},
+		{is: syscall.EIO, code: exitFatal, hint: hintDisk},
 		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "bluesky init makes one"},
 		{is: keyring.ErrWrongPassword, code: exitWrongPassword},
 		{is: repo.ErrRollback, code: exitFatal, hint: "if it was restored from a copy on purpose, give --accept-rollback once"},
+		{is: store.ErrPermission, code: exitFatal, hint: hintRights},
 		{is: repo.ErrForeign, code: exitFatal, hint: "check the location of the repository; nothing was changed"},
 		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},

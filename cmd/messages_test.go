@@ -54,6 +54,16 @@ var shapes = map[string]shape{
 		"suggest_repair_index": "bool", "suggest_prune": "bool",
 		"level": "string", "unseen": "?strings", "num_warnings": "count"},
 
+	"repair error": {"message_type": "string", "message": "string", "severity": "string"},
+	"repair run": {"message_type": "string", "id": "string", "generation": "count", "problem": "string",
+		"repaired": "bool", "source": "?string", "segments": "?count", "error": "?string"},
+	"repair summary": {"message_type": "string", "dry_run": "?bool", "runs": "count", "runs_wrong": "count",
+		"runs_repaired": "count", "headers_read": "count", "runs_equal": "?count", "damaged_segments": "?count",
+		"identity_verified": "bool"},
+	"key key_added":   {"message_type": "string", "id": "string"},
+	"key key_changed": {"message_type": "string", "id": "string"},
+	"key key_removed": {"message_type": "string", "id": "string"},
+
 	"ls snapshot": with(snapshotMembers, shape{"message_type": "string", "struct_type": "string"}),
 	"ls node": {"message_type": "string", "struct_type": "string", "name": "string", "type": "string",
 		"path": "string", "uid": "count", "gid": "count", "size": "?count", "mode": "count",

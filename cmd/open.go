@@ -121,28 +121,37 @@ func (o *opened) finish(err error) error {
 	return nil
 }
 
-// unlock opens the keys. A person gets three tries.
+// unlock opens the keys.
 func (o *opened) unlock(ctx context.Context) error {
+	return o.unlocked(ctx, func(ring *keyring.Ring, password []byte) {
+		clear(password)
+		o.keys = ring.Keys()
+		o.reader = seal.NewReader(o.repo, o.keys)
+	})
+}
+
+// unlocked calls use with what the password opens, and the password, which is
+// part of it. A person gets three tries.
+func (o *opened) unlocked(ctx context.Context, use func(*keyring.Ring, []byte)) error {
 	for try := 1; ; try++ {
 		password, err := o.env.password(ctx, o.access.password)
 		if err != nil {
 			return err
 		}
-		o.keys, err = keyring.Open(ctx, o.repo, password)
-		clear(password)
+		ring, err := keyring.Unlock(ctx, o.repo, password)
 		if err == nil {
-			break
+			// Argon2id has used 64 MiB, which would else count as live until the
+			// heap has grown to twice that.
+			runtime.GC()
+			use(ring, password)
+			return nil
 		}
+		clear(password)
 		if !errors.Is(err, keyring.ErrWrongPassword) || try == 3 || !o.env.canRetry(o.access.password) {
 			return err
 		}
 		o.env.warn("wrong password, try again")
 	}
-	// Argon2id has used 64 MiB, which would else count as live until the heap
-	// has grown to twice that.
-	runtime.GC()
-	o.reader = seal.NewReader(o.repo, o.keys)
-	return nil
 }
 
 // refresh reads the log.

@@ -5,13 +5,11 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -48,54 +46,6 @@ func TestBackupAddsLittle(t *testing.T) {
 	adds("the same tree of another host", 64<<10, "--host", "two")
 	adds("an unchanged tree, read again", 4<<10, "--host", "one", "--force")
 	m.mustCheck()
-}
-
-// Eight processes back up different trees into one repository at once: all
-// succeed, without locks.
-func TestConcurrentBackups(t *testing.T) {
-	t.Parallel()
-	m := newMachine(t)
-	const processes, rounds = 8, 2
-	shared := bytes.Repeat([]byte("shared by all "), 10000)
-	var wg sync.WaitGroup
-	for i := range processes {
-		dir := fmt.Sprintf("src%d", i)
-		m.write(dir+"/shared", shared)
-		m.write(dir+"/own", fmt.Appendf(nil, "of process %d", i))
-		// Half of them are other machines, with a state of their own.
-		other := *m
-		if i%2 == 1 {
-			other.home = m.mkdir(fmt.Sprintf("home%d", i))
-		}
-		wg.Go(func() {
-			for range rounds {
-				if got := other.run("backup", "-q", dir, "--host", dir); got != (ending{}) {
-					t.Errorf("%s: exit code %d, stdout %q, stderr %q", dir, got.code, got.stdout, got.stderr)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	m.mustCheck()
-	var list []snapshotShape
-	if err := json.Unmarshal([]byte(m.must("snapshots", "--json")), &list); err != nil {
-		t.Fatal(err)
-	}
-	count := map[string]int{}
-	for _, s := range list {
-		count[s.Hostname]++
-	}
-	for i := range processes {
-		dir := fmt.Sprintf("src%d", i)
-		if count[dir] != rounds {
-			t.Errorf("%d snapshots of %s, want %d", count[dir], dir, rounds)
-		}
-		m.must("restore", "-q", "latest:"+m.path(dir), "--host", dir, "-t", "out/"+dir)
-		own, err := os.ReadFile(m.path("out/" + dir + "/own"))
-		if want := fmt.Sprintf("of process %d", i); err != nil || string(own) != want {
-			t.Errorf("%s/own: %q, %v; want %q", dir, own, err, want)
-		}
-	}
 }
 
 // Nothing that a user has named or written stands in the clear anywhere: not in

@@ -18,6 +18,8 @@ func commands(e *env) []*cobra.Command {
 		newRestoreCommand(e),
 		newCheckCommand(e),
 		newCatCommand(e),
+		newKeyCommand(e),
+		newRepairCommand(e),
 		newQuickstartCommand(e),
 		newVersionCommand(e),
 	}

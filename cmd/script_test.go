@@ -7,10 +7,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+	"go.uber.org/goleak"
 
 	"bluesky/seal"
 )
@@ -18,10 +21,22 @@ import (
 // TestMain makes bluesky a command that scripts can run, as a process of its
 // own. probe is bluesky with one command more.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(leakless{m}, map[string]func(){
 		"bluesky": func() { os.Exit(start(cheapHost(), commands)) },
 		"probe":   func() { os.Exit(probeMain()) },
 	})
+}
+
+// A leakless runs tests, and fails if they leave a goroutine behind.
+type leakless struct{ m *testing.M }
+
+func (l leakless) Run() int {
+	code := l.m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	return code
 }
 
 // cheapHost is that of the process, with key slots that take no time to open:
@@ -29,7 +44,25 @@ func TestMain(m *testing.M) {
 func cheapHost() host {
 	h := processHost()
 	h.slot = seal.SlotParams{Time: 1, Memory: 8, Lanes: 1}
+	if right, err := strconv.ParseInt(os.Getenv(hurryEnv), 10, 64); err == nil {
+		h.now = hurry(right)
+	}
 	return h
+}
+
+// hurryEnv names the variable that says how often the clock of a process is
+// right, before it begins to hurry.
+const hurryEnv = "BLUESKY_TEST_HURRY"
+
+// hurry returns a clock that goes forward by some minutes each time somebody
+// looks at it, after it was right for some looks. So a backup of many small files
+// takes hours, and registers now and then what it has.
+func hurry(right int64) func() time.Time {
+	var looks atomic.Int64
+	return func() time.Time {
+		ahead := max(0, looks.Add(1)-right)
+		return time.Now().Add(time.Duration(ahead) * 7 * time.Minute)
+	}
 }
 
 // TestScripts runs testdata/script, each with an empty HOME and XDG folders.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"bluesky/seal"
 )
 
 // settings are the global options, from flags, environment, config file and
@@ -24,6 +26,7 @@ type settings struct {
 	PasswordCommand string `mapstructure:"password_command"`
 	CacheDir        string `mapstructure:"cache_dir"`
 	NoCache         bool   `mapstructure:"no_cache"`
+	Compression     string `mapstructure:"compression"` // a name that seal knows, or ""
 
 	// Only flags set these: they say how to answer once, or lift a protection
 	// once.
@@ -55,6 +58,7 @@ func settingKeys() []settingKey {
 		{"password_command", "password-command", "BLUESKY_PASSWORD_COMMAND", false},
 		{"cache_dir", "cache-dir", "BLUESKY_CACHE_DIR", false},
 		{"no_cache", "no-cache", "BLUESKY_NO_CACHE", true},
+		{"compression", "compression", "BLUESKY_COMPRESSION", false},
 	}
 }
 
@@ -91,6 +95,7 @@ func addGlobalFlags(flags *pflag.FlagSet) {
 	flags.Bool("json", false, "print the answer as JSON")
 	flags.String("cache-dir", "", "cache `directory` (default: $BLUESKY_CACHE_DIR, then $XDG_CACHE_HOME/bluesky)")
 	flags.Bool("no-cache", false, "use no local cache")
+	flags.String("compression", "", "`level` at which a backup compresses: auto, off, fastest, better or max (default: $BLUESKY_COMPRESSION, then auto)")
 	flags.String("config", "", "config `file`, TOML or YAML (default: $BLUESKY_CONFIG, then $XDG_CONFIG_HOME/bluesky/config.toml)")
 	flags.Bool("accept-rollback", false, "go on with a repository that is older than what this machine has seen of it")
 }
@@ -153,8 +158,20 @@ func loadSettings(flags *pflag.FlagSet, getenv func(string) string, dirs userDir
 	if err := v.Unmarshal(&s); err != nil {
 		return settings{}, fmt.Errorf("settings: %w", err) // no value is left that could do this
 	}
+	if _, err := s.compression(); err != nil {
+		return settings{}, err
+	}
 	s.passwordGiven = getenv(passwordVariable) != ""
 	return s, nil
+}
+
+// compression returns the level at which a backup compresses.
+func (s settings) compression() (seal.Compression, error) {
+	if s.Compression == "" {
+		return seal.CompressionAuto, nil
+	}
+	level, err := seal.ParseCompression(s.Compression)
+	return level, wrap(s.from["compression"].name, err)
 }
 
 // readConfig reads the config file into v and returns its name, or "" if there

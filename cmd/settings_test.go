@@ -77,12 +77,16 @@ func TestSettingsKeys(t *testing.T) {
 			"password_command": s.PasswordCommand,
 			"cache_dir":        s.CacheDir,
 			"no_cache":         s.NoCache,
+			"compression":      s.Compression,
 		}[key]
 	}
 	for _, k := range settingKeys() {
 		text, quoted, want := "text", `"text"`, any("text")
-		if k.bool {
+		switch {
+		case k.bool:
 			text, quoted, want = "true", "true", true
+		case k.key == "compression":
+			text, quoted, want = "max", `"max"`, "max"
 		}
 		for name, got := range map[string]func() (settings, error){
 			"flag": func() (settings, error) { return load(t, []string{"--" + k.flag + "=" + text}, nil, nil) },
@@ -117,6 +121,9 @@ func TestSettingsRefuse(t *testing.T) {
 		{"list for a text", nil, nil, map[string]string{"config.toml": `repository = ["a"]`}, "repository has to be a text"},
 		{"text for true", nil, nil, map[string]string{"config.toml": `no_cache = "yes"`}, "no_cache has to be true or false"},
 		{"text for true, environment", nil, map[string]string{"BLUESKY_NO_CACHE": "perhaps"}, nil, `BLUESKY_NO_CACHE="perhaps" is neither true nor false`},
+		{"no level of compression, flag", []string{"--compression", "ultra"}, nil, nil, `--compression: compression "ultra": want one of auto, off, fastest, better, max`},
+		{"no level of compression, environment", nil, map[string]string{"BLUESKY_COMPRESSION": "9"}, nil, `BLUESKY_COMPRESSION: compression "9": want one of `},
+		{"no level of compression, file", nil, nil, map[string]string{"config.toml": `compression = "MAX"`}, `config.toml: compression "MAX": want one of `},
 		{"not TOML", nil, nil, map[string]string{"config.toml": "repository: /x"}, "config.toml: "},
 		{"other format", []string{"--config", "DIR/x.json"}, nil, map[string]string{"x.json": `{"repository":"/x"}`}, "has to end in .toml, .yaml or .yml"},
 		{"named file is missing", []string{"--config", "DIR/none.toml"}, nil, nil, "no such file"},

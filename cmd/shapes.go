@@ -57,6 +57,10 @@ type backupSummary struct {
 	MessageType string `json:"message_type"`
 	DryRun      bool   `json:"dry_run,omitempty"`
 	summaryCounts
+	// Taken over from a backup that was interrupted; in bytes but for the files.
+	FilesResumed  uint64  `json:"files_resumed,omitempty"`
+	BytesResumed  uint64  `json:"bytes_resumed,omitempty"`
+	UploadResumed uint64  `json:"upload_resumed,omitempty"`
 	TotalDuration float64 `json:"total_duration"` // seconds
 	SnapshotID    string  `json:"snapshot_id,omitempty"`
 }

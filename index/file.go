@@ -1,6 +1,7 @@
 package index
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -22,6 +23,11 @@ func Load(data []byte, want Meta) (*Run, error) {
 		return nil, corruptf("run %s: %d bytes, not %d", want.Name, len(data), want.Size)
 	}
 	r, err := Decode(data, want.Repository, want.Name)
+	if errors.Is(err, ErrVersion) && object.HashBytes("run", data[:len(data)-trailerSize]) != want.Hash {
+		// These are not the bytes that were registered, whatever they claim: no
+		// upgrade reads them.
+		return nil, corruptf("run %s: its hash is not the registered one", want.Name)
+	}
 	if err != nil {
 		return nil, err
 	}

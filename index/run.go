@@ -191,6 +191,20 @@ func (r *Run) Hash() object.Hash { return r.hash }
 // Size returns the length of the run in bytes.
 func (r *Run) Size() int64 { return int64(len(r.data)) }
 
+// Bytes returns a copy of the run as it is stored.
+func (r *Run) Bytes() []byte {
+	data := slices.Clone(r.data)
+	runtime.KeepAlive(r) // unmaps
+	return data
+}
+
+// IsRun reports whether data are the bytes of the run of that hash: its trailer
+// says so, and is right. What is in the run is not looked at.
+func IsRun(data []byte, hash object.Hash) bool {
+	end := len(data) - trailerSize
+	return end >= 0 && object.Hash(data[end:]) == hash && object.HashBytes("run", data[:end]) == hash
+}
+
 // Len returns the number of rows.
 func (r *Run) Len() int { return len(r.rows) / rowSize }
 

@@ -218,3 +218,22 @@ func TestLoadComparesWithStatement(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLoadTellsDamageFromVersion: a flipped bit in the version is damage, since
+// the statement knows the hash; a run that was registered so needs an upgrade.
+func TestLoadTellsDamageFromVersion(t *testing.T) {
+	m := newMaker(1)
+	good, want := m.encode(t, []*pack.Segment{m.segment(t, object.ClassData, m.ids(3)...)}, nil)
+	for name, at := range map[string]int{"version": 9, "feature": 13} {
+		data := bytes.Clone(good)
+		data[at] ^= 1
+		if _, err := Load(data, want); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("damaged %s: error = %v, want corrupt", name, err)
+		}
+		newer := want
+		newer.Hash = object.HashBytes("run", data[:len(data)-trailerSize])
+		if _, err := Load(data, newer); !errors.Is(err, ErrVersion) {
+			t.Errorf("registered %s: error = %v, want version", name, err)
+		}
+	}
+}

@@ -26,6 +26,9 @@ type faulty struct {
 	struck  bool                                 // an operation was refused
 	before  func(op int, kind, key string) error // refuses an operation
 	after   func(op int, kind, key string) error // does it, and loses the reply
+	turn    func(context.Context) (end func())   // waits until an operation may begin
+	removes bool                                 // key slots may be deleted: no init runs any more
+	flip    string                               // what is read of objects with this prefix has a flipped bit
 }
 
 func newFaulty() *faulty { return &faulty{objects: map[string][]byte{}} }
@@ -78,6 +81,9 @@ func (m *faulty) hit() bool {
 
 // do does one operation, in one step.
 func (m *faulty) do(ctx context.Context, kind, key string, fn func() error) error {
+	if m.turn != nil {
+		defer m.turn(ctx)()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ops++
@@ -158,6 +164,10 @@ func (m *faulty) NewRangeReader(ctx context.Context, key string, off, n int64, _
 			return errAbsent
 		}
 		size := int64(len(data))
+		if m.flip != "" && strings.HasPrefix(key, m.flip) {
+			data = bytes.Clone(data)
+			data[size/4] ^= 1
+		}
 		data = data[min(off, size):]
 		if n >= 0 {
 			data = data[:min(n, int64(len(data)))]
@@ -198,7 +208,7 @@ func (m *faulty) Copy(context.Context, string, string, *driver.CopyOptions) erro
 
 func (m *faulty) Delete(ctx context.Context, key string, _ *driver.DeleteOptions) error {
 	return m.do(ctx, "delete", key, func() error {
-		if !strings.HasPrefix(key, "state/") { // what init has probed the bucket with
+		if !strings.HasPrefix(key, "state/") && !(m.removes && strings.HasPrefix(key, "keys/")) { // what init has probed the bucket with
 			return errors.New("an init deletes nothing else: " + key)
 		}
 		if _, ok := m.objects[key]; !ok {

@@ -21,14 +21,6 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// Errors of [Open].
-var (
-	// ErrWrongPassword: the password opens none of the key slots.
-	ErrWrongPassword = errors.New("wrong password: it opens none of the key slots")
-	// ErrNoSlot: there is no key slot at all.
-	ErrNoSlot = errors.New("the repository has no key slot; restore its keys folder from a copy")
-)
-
 // ErrOtherParameters: a bluesky.json of a repository that was never finished
 // has other parameters than this one would.
 var ErrOtherParameters = errors.New("there is a bluesky.json with other parameters and no repository behind it; " +
@@ -75,9 +67,6 @@ func Create(ctx context.Context, st *store.Store, options Options) (_ repo.Confi
 	defer func() { err = errors.Join(err, unlock()) }()
 	if options.Rand == nil {
 		options.Rand = rand.Reader
-	}
-	if options.Slot == (seal.SlotParams{}) {
-		options.Slot = seal.DefaultSlotParams()
 	}
 	var id object.RepositoryID
 	if _, err := io.ReadFull(options.Rand, id[:]); err != nil {
@@ -146,16 +135,11 @@ func putSlot(ctx context.Context, creation *repo.Creation, keys *seal.Keys, root
 		Repository: creation.Config.ID, Admin: keys.Admin().Public().(ed25519.PublicKey),
 		Generation0: creation.Origin, Root: root,
 	}
-	info := seal.SlotInfo{Created: object.TimeOf(options.Now), Host: []byte(options.Host), User: []byte(options.User)}
-	id, data, err := seal.NewSlot(options.Rand, options.Password, bundle, info, options.Slot)
-	if err != nil {
-		return err
+	first := NewSlot{
+		Password: options.Password, Host: options.Host, User: options.User,
+		Now: options.Now, Params: options.Slot, Rand: options.Rand,
 	}
-	slot, err := creation.PutSlot(ctx, repo.KeySlot{ID: id, Data: data})
-	if err != nil {
-		return err
-	}
-	_, err = seal.OpenSlot(id, slot.Data, creation.Config.ID, options.Password, seal.MemoryLimit())
+	_, err := first.put(ctx, bundle, creation.PutSlot)
 	return err
 }
 
@@ -167,74 +151,6 @@ func writeCleaner(configDir string, key repo.CleanerKey) error {
 		return fmt.Errorf("cleaner key file: %w", err)
 	}
 	return nil
-}
-
-// Open returns the keys of r, from the first key slot that password opens, and
-// pins the identity of r to what the slot says.
-//
-// The error wraps [ErrWrongPassword] only when the bucket gave all slots and
-// the password opens none; damaged ones, and those of a newer version, are
-// named in it. It wraps [repo.ErrForeign] when the password opens a slot that
-// was made for another generation 0: an interrupted init's, or somebody has
-// put another repository into this one's place. It wraps [ErrNoSlot] when there
-// is none.
-func Open(ctx context.Context, r *repo.Repo, password []byte) (*seal.Keys, error) {
-	var search slotSearch
-	for slot, err := range r.KeySlots(ctx) {
-		if errors.Is(err, store.ErrNotFound) {
-			continue // removed since it was listed
-		}
-		if err != nil {
-			search.unread = append(search.unread, err)
-			continue
-		}
-		bundle, ok := search.try(r, slot, password)
-		if !ok {
-			continue
-		}
-		if err := r.Pin(identity(bundle)); err != nil {
-			search.foreign = errors.Join(search.foreign, err)
-			continue
-		}
-		return newKeys(bundle.Root, r.Config())
-	}
-	return nil, search.err()
-}
-
-// A slotSearch is what is known of slots that did not serve.
-type slotSearch struct {
-	wrong   bool    // one does not open
-	unread  []error // the bucket did not give it
-	damaged []error
-	foreign error
-}
-
-func (s *slotSearch) try(r *repo.Repo, slot repo.KeySlot, password []byte) (seal.Bundle, bool) {
-	bundle, err := seal.OpenSlot(slot.ID, slot.Data, r.Identity().Repository, password, seal.MemoryLimit())
-	switch {
-	case errors.Is(err, seal.ErrWrongPassword):
-		s.wrong = true
-	case err != nil:
-		s.damaged = append(s.damaged, err)
-	}
-	return bundle, err == nil
-}
-
-func (s *slotSearch) err() error {
-	damaged := errors.Join(s.damaged...)
-	switch {
-	case s.foreign != nil:
-		return fmt.Errorf("the password opens a key slot of something else: %w", s.foreign)
-	case len(s.unread) > 0:
-		return fmt.Errorf("not all key slots can be read: %w", errors.Join(append(s.unread, damaged)...))
-	case s.wrong && damaged != nil:
-		return fmt.Errorf("%w; and not all can be used: %w", ErrWrongPassword, damaged)
-	case s.wrong:
-		return ErrWrongPassword
-	case damaged != nil:
-		return fmt.Errorf("no key slot can be read: %w", damaged)
-	}
-	return ErrNoSlot
 }
 
 func identity(b seal.Bundle) repo.Identity {

@@ -14,8 +14,10 @@ import (
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/store"
+	"bluesky/store/fault"
 
 	"go.uber.org/goleak"
+	"gocloud.dev/blob"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -230,93 +232,102 @@ func TestOpenCanceled(t *testing.T) {
 	}
 }
 
+// openBucket opens b.
+func openBucket(t testing.TB, b *fault.Bucket) *store.Store {
+	st := store.New(blob.NewBucket(b), "memory")
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
 func TestOpenWhileTheStoreFails(t *testing.T) {
-	for k := 1; ; k++ {
-		b := newFaulty()
-		create(t, b.open(t), options(t, "secret"))
-		addSlot(t, b.open(t), "secret", "second", func(*seal.Bundle) {})
-		r := open(t, b.open(t))
-		b.failAt(k, false)
+	cases := 0
+	for s := range fault.Sweep(fault.Ways[:1], nil) {
+		b := fault.New()
+		create(t, openBucket(t, b), options(t, "secret"))
+		addSlot(t, openBucket(t, b), "secret", "second", func(*seal.Bundle) {})
+		r := open(t, openBucket(t, b))
+		b.Inject(s.Plan)
 		_, err := Open(t.Context(), r, []byte("wrong"))
-		if !b.hit() {
+		if !s.Struck() {
 			if !errors.Is(err, ErrWrongPassword) {
 				t.Errorf("without faults: %v", err)
 			}
-			if k < 4 {
-				t.Errorf("only %d operations", k-1)
-			}
-			return
+			continue
 		}
-		if err == nil || errors.Is(err, ErrWrongPassword) || !errors.Is(err, errRefused) {
-			t.Errorf("operation %d fails: %v", k, err)
+		cases++
+		if err == nil || errors.Is(err, ErrWrongPassword) || !errors.Is(err, fault.ErrRefused) {
+			t.Errorf("%v: %v", s, err)
 		}
+	}
+	if cases < 3 {
+		t.Errorf("only %d operations", cases)
 	}
 }
 
-// An init that stops at any operation of the bucket, before or after it is done,
+// An init that stops at any operation of the bucket, or meets a fault there,
 // leaves what the next one finishes or finds complete; then the password opens
-// it and the cleaner key file fits.
+// it and the cleaner key file fits. It deletes nothing but what it has probed
+// the bucket with.
 func TestInterruptedCreate(t *testing.T) {
-	for _, lost := range []bool{false, true} {
-		for k := 1; ; k++ {
-			what := fmt.Sprintf("operation %d, lost reply %v", k, lost)
-			b := newFaulty()
-			o := options(t, "secret")
-			b.stopAt(k, lost)
-			_, first := Create(t.Context(), b.open(t), o)
-			hit := b.hit()
-			b.failAt(0, false)
-			if !hit {
-				if k < 5 || first != nil {
-					t.Errorf("%d operations, error %v", k-1, first)
-				}
-				break
-			}
-			if first == nil {
-				t.Errorf("%s: stopped without an error", what)
-			}
-			config, err := Create(t.Context(), b.open(t), o)
-			if err != nil && !errors.Is(err, repo.ErrRepositoryExists) {
-				t.Errorf("%s: again: %v", what, err)
-				continue
-			}
-			r := open(t, b.open(t))
-			if _, err := Open(t.Context(), r, []byte("secret")); err != nil {
-				t.Errorf("%s: open: %v", what, err)
-			}
-			cleaner, err := repo.ReadCleanerKey(repo.CleanerKeyPath(o.ConfigDir, r.Config().ID))
-			if err != nil || cleaner.Identity != r.Identity() {
-				t.Errorf("%s: cleaner key file of %v, repository %v: %v", what, cleaner.Origin, config.ID, err)
-			}
-			state, err := r.Refresh(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if role, ok := state.Role(publicKey(cleaner.Signer())); !ok || role != repo.RoleCleaner {
-				t.Errorf("%s: the cleaner key has role %v", what, role)
+	cases := 0
+	for s := range fault.Sweep(fault.Ways, nil) {
+		b, o := fault.New(), options(t, "secret")
+		b.Inject(s.Plan)
+		_, first := Create(t.Context(), openBucket(t, b), o)
+		if n, _ := b.Count(fault.Delete, ""); n > 0 {
+			if probes, _ := b.Count(fault.Delete, "state/"); probes != n {
+				t.Errorf("%v: %d deletions, %d of a probe", s, n, probes)
 			}
 		}
+		b.Inject(nil)
+		if !s.Struck() {
+			if first != nil {
+				t.Errorf("%v: %v", s, first)
+			}
+			continue
+		}
+		cases++
+		if first == nil && s.Way.Dies {
+			t.Errorf("%v: stopped without an error", s)
+		}
+		if first == nil {
+			if _, err := Open(t.Context(), open(t, openBucket(t, b)), []byte("secret")); err != nil {
+				t.Errorf("%v: created, and %v", s, err)
+			}
+		}
+		_, err := Create(t.Context(), openBucket(t, b), o)
+		if err != nil && !errors.Is(err, repo.ErrRepositoryExists) {
+			t.Errorf("%v: again: %v", s, err)
+			continue
+		}
+		b.Settle()
+		wantComplete(t, s.String(), openBucket(t, b), o)
+	}
+	t.Logf("%d cases", cases)
+	if cases < 50 {
+		t.Errorf("only %d cases", cases)
 	}
 }
 
-// One operation that fails, whatever becomes of it, is a repository or an error.
-func TestCreateWhileTheStoreFails(t *testing.T) {
-	for _, lost := range []bool{false, true} {
-		for k := 1; ; k++ {
-			b := newFaulty()
-			b.failAt(k, lost)
-			_, err := Create(t.Context(), b.open(t), options(t, "secret"))
-			hit := b.hit()
-			b.failAt(0, false)
-			if !hit {
-				break
-			}
-			if err == nil {
-				if _, err := Open(t.Context(), open(t, b.open(t)), []byte("secret")); err != nil {
-					t.Errorf("operation %d, lost %v: created, and %v", k, lost, err)
-				}
-			}
-		}
+// wantComplete checks that the password opens the repository, and that the
+// cleaner key file is that of its cleaner.
+func wantComplete(t *testing.T, what string, st *store.Store, o Options) {
+	t.Helper()
+	r := open(t, st)
+	if _, err := Open(t.Context(), r, o.Password); err != nil {
+		t.Errorf("%s: open: %v", what, err)
+		return
+	}
+	cleaner, err := repo.ReadCleanerKey(repo.CleanerKeyPath(o.ConfigDir, r.Config().ID))
+	if err != nil || cleaner.Identity != r.Identity() {
+		t.Errorf("%s: cleaner key file of %v, repository %v: %v", what, cleaner.Identity, r.Identity(), err)
+	}
+	state, err := r.Refresh(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if role, ok := state.Role(publicKey(cleaner.Signer())); !ok || role != repo.RoleCleaner {
+		t.Errorf("%s: the cleaner key has role %v", what, role)
 	}
 }
 
@@ -418,5 +429,22 @@ func TestCreateRefusesOtherParameters(t *testing.T) {
 				t.Errorf("asked for, and got %+v", got)
 			}
 		})
+	}
+}
+
+// A slot that does not come back from the bucket as it was made makes no
+// repository: its password would open nothing.
+func TestCreateReadsTheSlotBack(t *testing.T) {
+	b := newFaulty()
+	b.flip = "keys/"
+	if _, err := Create(t.Context(), b.open(t), options(t, "secret")); err == nil {
+		t.Error("a damaged slot was taken")
+	}
+	b.flip = ""
+	if _, ok := b.objects[repo.GenerationKey(0)]; ok {
+		t.Error("the repository was committed")
+	}
+	if _, err := Create(t.Context(), b.open(t), options(t, "secret")); err != nil {
+		t.Errorf("the next init: %v", err)
 	}
 }

@@ -408,12 +408,11 @@ func (r *Repo) FetchRun(ctx context.Context, run Run) (*index.Run, error) {
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", run.Name, err)
 	}
-	meta := index.Meta{Repository: r.config.ID, Name: run.Name, Size: int64(run.Size), Hash: run.Hash}
-	if _, err := index.Load(data, meta); err != nil {
+	if _, err := index.Load(data, r.meta(run)); err != nil {
 		return nil, err
 	}
 	// The cache maps it where it can, so that it takes no memory of its own.
-	return r.cache.Run(ctx, meta, func(context.Context) ([]byte, error) { return data, nil })
+	return r.cache.Run(ctx, r.meta(run), func(context.Context) ([]byte, error) { return data, nil })
 }
 
 // Store returns the bucket of the repository. What is put there past Session

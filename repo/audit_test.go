@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bluesky/object"
+	"bluesky/store/fault"
 )
 
 // findings audits a bucket and returns what was found, "key: text" each.
@@ -77,20 +78,16 @@ func TestAuditGoesOn(t *testing.T) {
 				}
 				f.record(t, s) // of 3, in 4
 				f.grow(t, 8, 9)
-				data, err := f.get(GenerationKey(n))
-				if err != nil {
-					t.Fatal(err)
-				}
-				bad := append([]byte{}, data...)
+				bad := f.Objects.Get(GenerationKey(n))
 				switch damage {
 				case "removed":
-					f.remove(GenerationKey(n))
+					f.Objects.Remove(GenerationKey(n))
 				case "garbled":
 					bad[0] ^= 0xff
-					f.set(GenerationKey(n), bad)
+					f.Objects.Set(GenerationKey(n), bad)
 				default:
 					bad[len(bad)-1] ^= 1
-					f.set(GenerationKey(n), bad)
+					f.Objects.Set(GenerationKey(n), bad)
 				}
 				a, found := f.findings(t)
 				if n == 6 && damage == "removed" {
@@ -124,7 +121,7 @@ func TestAuditFarGeneration(t *testing.T) {
 		r, f := newRepo(t)
 		backUp(t, r, 1)
 		backUp(t, r, 2)
-		f.set(GenerationKey(far), []byte("garbage"))
+		f.Objects.Set(GenerationKey(far), []byte("garbage"))
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		found := 0
 		a, err := open(t, f.open(t), Options{}).Audit(ctx, func(Finding) { found++ })
@@ -146,7 +143,7 @@ func TestAuditFarGeneration(t *testing.T) {
 func TestAuditVoidOps(t *testing.T) {
 	_, f := newRepo(t)
 	l := &log{t, audit(t, f.open(t))}
-	f.set(GenerationKey(1), l.encode(cleaner, nil, statement(t, cleaner, 1, 1, OpAddRun, run(1))))
+	f.Objects.Set(GenerationKey(1), l.encode(cleaner, nil, statement(t, cleaner, 1, 1, OpAddRun, run(1))))
 	harmless := 0
 	_, err := open(t, f.open(t), Options{}).Audit(t.Context(), func(x Finding) {
 		if x.Harmless {
@@ -165,16 +162,16 @@ func TestAuditUnreadable(t *testing.T) {
 	r, f := newRepo(t)
 	f.record(t, backUp(t, r, 1))
 	f.grow(t, 2)
-	for _, key := range []string{GenerationKey(2), f.names("state/")[0]} {
+	for _, key := range []string{GenerationKey(2), f.Objects.Keys("state/")[0]} {
 		client := open(t, f.open(t), Options{})
 		f.read = func(k string) error {
 			if k == key {
-				return errFault
+				return fault.ErrRefused
 			}
 			return nil
 		}
 		_, err := client.Audit(t.Context(), func(x Finding) { t.Errorf("%s: %v", x.Key, x.Err) })
-		if !errors.Is(err, errFault) {
+		if !errors.Is(err, fault.ErrRefused) {
 			t.Errorf("%s: %v", key, err)
 		}
 		f.read = nil
@@ -189,26 +186,25 @@ func TestFetchRun(t *testing.T) {
 	for _, edit := range []func(key string){
 		func(string) {},
 		func(key string) {
-			data, _ := f.get(key)
-			bad := append([]byte{}, data...)
+			bad := f.Objects.Get(key)
 			bad[70] ^= 1
-			f.set(key, bad)
+			f.Objects.Set(key, bad)
 		},
-		func(key string) { data, _ := f.get(key); f.set(key, data[:len(data)-1]) },
-		func(key string) { data, _ := f.get(key); f.set(key, append(append([]byte{}, data...), 0, 0)) },
-		func(key string) { f.remove(key) },
+		func(key string) { data := f.Objects.Get(key); f.Objects.Set(key, data[:len(data)-1]) },
+		func(key string) { data := f.Objects.Get(key); f.Objects.Set(key, append(data, 0, 0)) },
+		func(key string) { f.Objects.Remove(key) },
 	} {
 		run := after.Runs[0]
-		was, _ := f.get(run.Name.Key())
+		was := f.Objects.Get(run.Name.Key())
 		edit(run.Name.Key())
-		now, _ := f.get(run.Name.Key())
+		now := f.Objects.Get(run.Name.Key())
 		opened, err := client.FetchRun(t.Context(), run)
 		if intact := string(was) == string(now); (err == nil) != intact {
 			t.Errorf("%d bytes: %v, intact %v", len(now), err, intact)
 		} else if intact && opened.Name() != run.Name {
 			t.Errorf("run %s", opened.Name())
 		}
-		f.set(run.Name.Key(), was)
+		f.Objects.Set(run.Name.Key(), was)
 	}
 	if _, err := client.FetchRun(t.Context(), Run{AddRun: AddRun{Size: 96, Hash: object.Hash{1}}}); err == nil {
 		t.Error("a run that is nowhere was fetched")
@@ -248,7 +244,7 @@ func BenchmarkAudit(b *testing.B) {
 					b.Fatal(void, err)
 				}
 				l.state = s
-				f.set(GenerationKey(uint64(i+1)), data)
+				f.Objects.Set(GenerationKey(uint64(i+1)), data)
 			}
 			r := open(b, st, Options{})
 			for b.Loop() {

@@ -27,7 +27,13 @@ type change struct {
 	// relied are the ids that must be visible with the change: every ref out of
 	// a segment of run, whatever it was found by, and every root (R1, R3).
 	relied [][]object.ID
+	// since is a generation that was known before any name of a segment of run
+	// was chosen: no run up to there has one of them.
+	since uint64
 }
+
+// errRegistered: a segment that a change registers stands in a run already.
+var errRegistered = errors.New("it is registered already")
 
 // A stagedRun is a run that is durable in the bucket and not yet registered.
 type stagedRun struct {
@@ -60,6 +66,9 @@ func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error
 			}
 		}
 		checked = base
+		if err := r.checkUnregistered(base, c); err != nil {
+			return nil, err
+		}
 		data, after, err := r.propose(base, view, c)
 		if err != nil {
 			return nil, err
@@ -120,7 +129,8 @@ func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State
 // putNew creates key and reports whether it now holds data. Whatever the put
 // answered, what is there is what counts: a put that failed may have been
 // applied, so the whole bytes are read back and compared, and where nothing is
-// there the same bytes are put again.
+// there the same bytes are put again after a while, unless the bucket has said
+// that it will never take them.
 func (r *Repo) putNew(ctx context.Context, key string, data []byte) (bool, error) {
 	return createBytes(ctx, r.store, key, data)
 }
@@ -155,7 +165,7 @@ func createBytes(ctx context.Context, st *store.Store, key string, data []byte) 
 			return false, nil
 		case !errors.Is(err, store.ErrNotFound):
 			return false, fmt.Errorf("%w; and what is there now is unknown: %w", putErr, err)
-		case attempt == maxPuts || ctx.Err() != nil:
+		case attempt == maxPuts, !store.MayPass(putErr) && !errors.Is(putErr, store.ErrExists), st.Pause(ctx, attempt) != nil:
 			return false, putErr
 		}
 	}
@@ -169,6 +179,22 @@ func (c *change) checkRelied(view *index.Index) error {
 			if !view.Has(id) && !c.run.has(id) {
 				return fmt.Errorf("%w: object %s", ErrObjectGone, id)
 			}
+		}
+	}
+	return nil
+}
+
+// checkUnregistered returns an error if another run has a segment of c. It can
+// only be that of the session that has uploaded it, whose last generation was
+// on its way when this one took the segment over.
+func (r *Repo) checkUnregistered(base *State, c change) error {
+	if c.run == nil {
+		return nil
+	}
+	registered := r.registeredSince(base, c.since)
+	for i := range c.run.run.SegmentCount() {
+		if name := c.run.run.Segment(i).Name; registered[name] {
+			return fmt.Errorf("segment %s: %w", name, errRegistered)
 		}
 	}
 	return nil

@@ -7,10 +7,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/store"
+	"bluesky/store/fault"
+
+	"gocloud.dev/gcerrors"
 )
 
 // liveIDs returns the ids of the live snapshots of a state.
@@ -23,33 +30,61 @@ func liveIDs(s *State) []object.ID {
 }
 
 // TestFaultyPuts: whatever becomes of one put of a backup, and of its reply,
-// the backup lands exactly once.
+// and whenever it is executed, the backup lands exactly once.
 func TestFaultyPuts(t *testing.T) {
-	_, probe := newRepo(t)
-	probe.grow(t, 1)
-	kinds := []string{"seg/", "idx/", "gen/"}
-	for _, what := range []fault{refuse, lose} {
-		for _, kind := range kinds {
+	for _, what := range []fault.Effect{fault.Fail, fault.Lose, fault.Delay(1), fault.Delay(2), fault.Delay(4), fault.Delay(0), fault.Lag(1)} {
+		for _, kind := range []string{"seg/", "idx/", "gen/"} {
 			for times := 1; times < maxPuts; times++ {
-				t.Run(fmt.Sprintf("%s fault %d, %d times", kind, what, times), func(t *testing.T) {
-					r, f := newRepo(t)
-					left := times
-					f.put = func(key string, _ []byte) fault {
-						if strings.HasPrefix(key, kind) && left > 0 {
-							left--
-							return what
+				t.Run(fmt.Sprintf("%s %v, %d times", kind, what, times), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						r, f := newRepo(t)
+						f.Inject(fault.Rules(fault.Rule{Kinds: fault.Create, Prefix: kind, Times: times, Effect: what}))
+						after := backUp(t, r, 1)
+						f.Inject(nil)
+						f.Settle()
+						s := audit(t, f.open(t))
+						if s.Generation != 1 || s.Hash != after.Hash || len(s.Snapshots) != 1 || len(s.Runs) != 1 {
+							t.Errorf("generation %d, %d snapshots, %d runs", s.Generation, len(s.Snapshots), len(s.Runs))
 						}
-						return none
-					}
-					after := backUp(t, r, 1)
-					f.put = nil
-					s := audit(t, f.open(t))
-					if s.Generation != 1 || s.Hash != after.Hash || len(s.Snapshots) != 1 || len(s.Runs) != 1 {
-						t.Errorf("generation %d, %d snapshots, %d runs", s.Generation, len(s.Snapshots), len(s.Runs))
-					}
+					})
 				})
 			}
 		}
+	}
+}
+
+// TestPutAgain: the same bytes are put again only where the bucket may take them
+// another time, and not at once.
+func TestPutAgain(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		puts int
+	}{
+		{fault.ErrBroken, maxPuts},
+		{fault.Coded(gcerrors.Internal), maxPuts},
+		{fault.Coded(gcerrors.ResourceExhausted), maxPuts},
+		{fault.Coded(gcerrors.FailedPrecondition), maxPuts}, // a lost race, and nothing is there
+		{syscall.ECONNRESET, maxPuts},
+		{fault.ErrRefused, 1},
+		{syscall.ENOSPC, 1},
+		{syscall.EIO, 1},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFaulty()
+			f.Inject(fault.Rules(fault.Rule{Kinds: fault.Create, Effect: fault.Fail.With(tt.err)}))
+			start := time.Now()
+			if _, err := createBytes(t.Context(), f.open(t), "gen/1", []byte("x")); err == nil {
+				t.Errorf("%v: no error", tt.err)
+			}
+			took := time.Since(start)
+			puts, _ := f.Count(fault.Create, "")
+			if gets, _ := f.Count(fault.Get, ""); puts != tt.puts || gets != puts {
+				t.Errorf("%v: %d puts, %d reads behind them, want %d", tt.err, puts, gets, tt.puts)
+			}
+			if least := time.Duration(tt.puts-1) * 100 * time.Millisecond; took < least || tt.puts == 1 && took > 0 {
+				t.Errorf("%v: %d puts within %v", tt.err, puts, took)
+			}
+		})
 	}
 }
 
@@ -58,21 +93,21 @@ func TestPutsThatNeverSucceed(t *testing.T) {
 	for _, kind := range []string{"seg/", "idx/", "gen/"} {
 		t.Run(kind, func(t *testing.T) {
 			r, f := newRepo(t)
-			f.put = func(key string, _ []byte) fault {
+			f.put = func(key string, _ []byte) fault.Effect {
 				if strings.HasPrefix(key, kind) {
-					return refuse
+					return fault.Refuse
 				}
-				return none
+				return fault.None
 			}
 			s := begin(t, r)
-			if _, err := s.Commit(t.Context(), putTree(t, s, 1)); !errors.Is(err, errFault) {
+			if _, err := s.Commit(t.Context(), putTree(t, s, 1)); !errors.Is(err, fault.ErrRefused) {
 				t.Errorf("got %v, want the fault", err)
 			}
 			f.put = nil
 			if s := audit(t, f.open(t)); s.Generation != 0 {
 				t.Errorf("generation %d", s.Generation)
 			}
-			if kind == "gen/" && (len(f.names("seg/")) == 0 || len(f.names("idx/")) == 0) {
+			if kind == "gen/" && (len(f.Objects.Keys("seg/")) == 0 || len(f.Objects.Keys("idx/")) == 0) {
 				t.Error("uploads are gone: their put may yet be applied")
 			}
 			backUp(t, r, 2)
@@ -83,13 +118,13 @@ func TestPutsThatNeverSucceed(t *testing.T) {
 // TestLostRaces: another author takes the generation while ours is put, and the
 // put is refused, fails or is lost.
 func TestLostRaces(t *testing.T) {
-	for _, what := range []fault{none, refuse, lose} {
+	for _, what := range []fault.Effect{fault.None, fault.Refuse, fault.Lose} {
 		t.Run(fmt.Sprint(what), func(t *testing.T) {
 			r, f := newRepo(t)
 			races := 3
-			f.put = func(key string, data []byte) fault {
+			f.put = func(key string, data []byte) fault.Effect {
 				if !strings.HasPrefix(key, "gen/") || races == 0 {
-					return none
+					return fault.None
 				}
 				races--
 				hook := f.put
@@ -111,14 +146,14 @@ func TestLostRaces(t *testing.T) {
 // generation before it is read back.
 func TestWonAndOvertaken(t *testing.T) {
 	r, f := newRepo(t)
-	f.put = func(key string, data []byte) fault {
+	f.put = func(key string, data []byte) fault.Effect {
 		if !strings.HasPrefix(key, "gen/") {
-			return none
+			return fault.None
 		}
 		f.put = nil
-		f.set(key, bytes.Clone(data)) // applied
+		f.Objects.Set(key, bytes.Clone(data)) // applied
 		f.grow(t, 2)
-		return refuse // so the put itself finds its own bytes
+		return fault.Refuse // so the put itself finds its own bytes
 	}
 	after := backUp(t, r, 1)
 	if s := audit(t, f.open(t)); after.Generation != 1 || s.Generation != 2 || len(s.Snapshots) != 2 {
@@ -133,7 +168,7 @@ func TestGarbageInTheWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r, f := newRepo(t)
 			s := begin(t, r)
-			f.set(GenerationKey(1), garbage)
+			f.Objects.Set(GenerationKey(1), garbage)
 			if after, err := s.Commit(t.Context(), putTree(t, s, 1)); err == nil {
 				t.Errorf("committed generation %d", after.Generation)
 			}
@@ -145,12 +180,12 @@ func TestGarbageInTheWay(t *testing.T) {
 func TestUnreadableOutcome(t *testing.T) {
 	r, f := newRepo(t)
 	s := begin(t, r)
-	f.put = func(key string, _ []byte) fault {
+	f.put = func(key string, _ []byte) fault.Effect {
 		if strings.HasPrefix(key, "gen/") {
-			f.read = func(string) error { return errFault }
-			return lose
+			f.read = func(string) error { return fault.ErrRefused }
+			return fault.Lose
 		}
-		return none
+		return fault.None
 	}
 	if _, err := s.Commit(t.Context(), putTree(t, s, 1)); err == nil {
 		t.Error("committed, for all it could know")
@@ -162,22 +197,27 @@ func TestUnreadableOutcome(t *testing.T) {
 }
 
 // TestManyWriters: eight writers, each with a client of its own, commit five
-// times each, over a bucket that loses and refuses some puts.
-func TestManyWriters(t *testing.T) {
+// times each, over a bucket that loses, refuses and delays
+// some puts.
+func TestManyWriters(t *testing.T) { synctest.Test(t, manyWriters) }
+
+func manyWriters(t *testing.T) {
 	_, f := newRepo(t)
 	var mu sync.Mutex
 	puts := 0
-	f.put = func(key string, _ []byte) fault {
+	f.put = func(key string, _ []byte) fault.Effect {
 		mu.Lock()
 		defer mu.Unlock()
 		puts++
 		switch {
 		case puts%7 == 0:
-			return lose
+			return fault.Lose
 		case puts%11 == 0:
-			return refuse
+			return fault.Fail
+		case puts%13 == 0:
+			return fault.Delay(5)
 		}
-		return none
+		return fault.None
 	}
 	const writers, commits = 8, 5
 	var all sync.WaitGroup
@@ -248,7 +288,7 @@ func (f *faulty) condemn(t testing.TB, r *Repo, names ...pack.Name) {
 func (f *faulty) segments(t testing.TB) []pack.Name {
 	t.Helper()
 	var names []pack.Name
-	for _, key := range f.names("seg/") {
+	for _, key := range f.Objects.Keys("seg/") {
 		name, err := pack.ParseKey(key)
 		if err != nil {
 			t.Fatal(err)
@@ -299,12 +339,12 @@ func TestReliedOnObjectVanishes(t *testing.T) {
 func TestOwnSegmentIsCondemned(t *testing.T) {
 	r, f := newRepo(t)
 	s := begin(t, r)
-	f.put = func(key string, _ []byte) fault {
+	f.put = func(key string, _ []byte) fault.Effect {
 		if strings.HasPrefix(key, "gen/") {
 			f.put = nil
 			f.condemn(t, r, f.segments(t)...)
 		}
-		return none
+		return fault.None
 	}
 	_, err := s.Commit(t.Context(), putTree(t, s, 1))
 	if err == nil || !strings.Contains(err.Error(), "condemned") {
@@ -346,7 +386,7 @@ func TestRefusedCommits(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
-			if names := f.names("gen/"); len(names) != 1 {
+			if names := f.Objects.Keys("gen/"); len(names) != 1 {
 				t.Errorf("generations %v", names)
 			}
 		})
@@ -374,7 +414,7 @@ func TestReadOnlyRepository(t *testing.T) {
 	r, f := newRepo(t)
 	s := begin(t, r)
 	l := &log{t, refresh(t, r)}
-	f.set(GenerationKey(1), l.encode(admin, nil, Op{10, 1, nil}))
+	f.Objects.Set(GenerationKey(1), l.encode(admin, nil, Op{10, 1, nil}))
 	if _, err := s.Commit(t.Context(), putTree(t, s, 1)); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("commit: %v", err)
 	}
@@ -400,4 +440,18 @@ func TestRemovedWriter(t *testing.T) {
 		t.Error("a removed writer has begun")
 	}
 	audit(t, f.open(t))
+}
+
+// TestNotDurableIsNoSuccess: what a put says to be there, and not to be durable,
+// is not taken for stored because it reads back.
+func TestNotDurableIsNoSuccess(t *testing.T) {
+	for _, kind := range []string{"seg/", "idx/", "gen/"} {
+		r, f := newRepo(t)
+		s := begin(t, r)
+		snap := putTree(t, s, 1)
+		f.Inject(fault.Rules(fault.Rule{Kinds: fault.Create, Prefix: kind, Effect: fault.Lose.With(store.ErrNotDurable)}))
+		if _, err := s.Commit(t.Context(), snap); !errors.Is(err, store.ErrNotDurable) {
+			t.Errorf("%s: got %v, want that it is not durable", kind, err)
+		}
+	}
 }

@@ -2,7 +2,6 @@ package repo
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -10,6 +9,7 @@ import (
 
 	"bluesky/object"
 	"bluesky/store"
+	"bluesky/store/fault"
 )
 
 // initialize is what init does, with an id of its own.
@@ -30,63 +30,43 @@ func initialize(st *store.Store, seed byte) error {
 	return creation.Commit(background)
 }
 
-// TestInterruptedInit stops an init before and after each of its puts, and
-// loses the reply to each: the next init succeeds, or there is a repository.
+// TestInterruptedInit strikes each operation of an init, in every way: the next
+// init succeeds, or there is a repository.
 func TestInterruptedInit(t *testing.T) {
-	whole := newFaulty()
-	if err := initialize(whole.open(t), 1); err != nil {
-		t.Fatal(err)
-	}
-	const never = 1 << 30
-	for _, tt := range []struct {
-		name string
-		what fault
-		dead bool // nothing works any more after it
-	}{{"stopped before", refuse, true}, {"stopped after", lose, true}, {"lost reply", lose, false}, {"refused once", refuse, false}} {
-		for n := range len(whole.puts) {
-			t.Run(fmt.Sprintf("%s put %d of %s", tt.name, n, whole.puts[n]), func(t *testing.T) {
-				f := newFaulty()
-				var mu sync.Mutex
-				puts, stop := 0, n
-				f.put = func(string, []byte) fault {
-					mu.Lock()
-					defer mu.Unlock()
-					puts++
-					switch {
-					case puts-1 == stop && tt.what == lose:
-						return lose
-					case puts-1 >= stop && (tt.dead || puts-1 == stop):
-						return refuse
-					}
-					return none
-				}
-				f.read = func(string) error {
-					mu.Lock()
-					defer mu.Unlock()
-					if tt.dead && puts > stop {
-						return errFault
-					}
-					return nil
-				}
-				first := initialize(f.open(t), 1)
-				stop = never
-				second := initialize(f.open(t), 2)
-				if first == nil && !errors.Is(second, ErrRepositoryExists) {
-					t.Errorf("the first succeeded, the second: %v", second)
-				}
-				if second != nil && !errors.Is(second, ErrRepositoryExists) {
-					t.Fatalf("first: %v, second: %v", first, second)
-				}
-				if len(f.names("gen/")) != 1 {
-					t.Fatalf("generations %v", f.names("gen/"))
-				}
-				backUp(t, open(t, f.open(t), Options{}), 1)
-				audit(t, f.open(t))
-				if probe := strings.HasPrefix(whole.puts[n], "state/"); tt.name == "lost reply" && !probe && first != nil {
-					t.Errorf("a lost reply made init fail: %v", first)
-				}
-			})
+	cases := 0
+	for s := range fault.Sweep(fault.Ways, nil) {
+		f := newFaulty()
+		f.Inject(s.Plan)
+		first := initialize(f.open(t), 1)
+		f.Inject(nil)
+		if !s.Struck() {
+			if first != nil {
+				t.Errorf("%v: %v", s, first)
+			}
+			continue
 		}
+		cases++
+		second := initialize(f.open(t), 2)
+		f.Settle()
+		if first == nil && !errors.Is(second, ErrRepositoryExists) {
+			t.Errorf("%v: the first succeeded, the second: %v", s, second)
+		}
+		if second != nil && !errors.Is(second, ErrRepositoryExists) {
+			t.Errorf("%v: first: %v, second: %v", s, first, second)
+			continue
+		}
+		if len(f.Objects.Keys("gen/")) != 1 {
+			t.Fatalf("%v: generations %v", s, f.Objects.Keys("gen/"))
+		}
+		backUp(t, open(t, f.open(t), Options{}), 1)
+		audit(t, f.open(t))
+		if probe := strings.HasPrefix(s.Op().Key, "state/"); s.Way.Name == "reply lost" && !probe && first != nil {
+			t.Errorf("%v: a lost reply made init fail: %v", s, first)
+		}
+	}
+	t.Logf("%d cases", cases)
+	if cases < 50 {
+		t.Errorf("only %d cases", cases)
 	}
 }
 
@@ -144,8 +124,8 @@ func TestLostIdentity(t *testing.T) {
 			f := newFaulty()
 			create(t, f.open(t))
 			backUp(t, open(t, f.open(t), Options{}), 1)
-			f.remove(key)
-			before := f.names("")
+			f.Objects.Remove(key)
+			before := f.Objects.Keys("")
 			_, err := Open(t.Context(), f.open(t), Options{})
 			if !errors.Is(err, object.ErrCorrupt) || errors.Is(err, ErrNoRepository) {
 				t.Errorf("open: %v", err)
@@ -153,7 +133,7 @@ func TestLostIdentity(t *testing.T) {
 			if err := initialize(f.open(t), 2); !errors.Is(err, object.ErrCorrupt) {
 				t.Errorf("init: %v", err)
 			}
-			if after := f.names(""); !slices.Equal(after, before) {
+			if after := f.Objects.Keys(""); !slices.Equal(after, before) {
 				t.Errorf("init has left %v, there was %v", after, before)
 			}
 		})
@@ -164,10 +144,10 @@ func TestLostIdentity(t *testing.T) {
 // nothing is found when the name is read back is what it says already.
 func TestRefusedPut(t *testing.T) {
 	f := newFaulty()
-	f.put = func(string, []byte) fault { return refuse }
+	f.put = func(string, []byte) fault.Effect { return fault.Refuse }
 	_, err := createBytes(t.Context(), f.open(t), "idx/00", []byte("bytes"))
-	if !errors.Is(err, errFault) || errors.Is(err, store.ErrNotFound) || strings.Contains(err.Error(), "\n") {
-		t.Errorf("got %v, want only %v", err, errFault)
+	if !errors.Is(err, fault.ErrRefused) || errors.Is(err, store.ErrNotFound) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want only %v", err, fault.ErrRefused)
 	}
 }
 
@@ -179,7 +159,7 @@ func TestKeySlots(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"keys/x", "keys/" + strings.Repeat("AB", 16), "keys/" + strings.Repeat("ab", 17)} {
-		f.set(key, []byte("foreign"))
+		f.Objects.Set(key, []byte("foreign"))
 	}
 	var got []KeySlot
 	for slot, err := range open(t, st, Options{}).KeySlots(t.Context()) {
@@ -190,5 +170,22 @@ func TestKeySlots(t *testing.T) {
 	}
 	if len(got) != 1 || got[0].ID != [16]byte{1} || string(got[0].Data) != "\x01" {
 		t.Errorf("slots %v", got)
+	}
+}
+
+// TestIdentityIsBound: generation 0 belongs to the bluesky.json of its init,
+// and another one of the same form is none.
+func TestIdentityIsBound(t *testing.T) {
+	f := newFaulty()
+	create(t, f.open(t))
+	other := testConfig()
+	other.Segment.DataTarget++
+	data, err := EncodeConfig(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Objects.Set(ConfigKey, data)
+	if _, err := Open(t.Context(), f.open(t), Options{}); !errors.Is(err, object.ErrCorrupt) {
+		t.Errorf("other parameters: %v", err)
 	}
 }

@@ -84,3 +84,44 @@ func TestVerifiedCheckpointIsTheNextStart(t *testing.T) {
 		t.Error("the trust file does not hold the verified checkpoint")
 	}
 }
+
+// TestSwappedCheckpoint: whoever can write to the bucket and has no key puts
+// another checkpoint in the place of one that is recorded: it is not believed,
+// although every statement in it is signed.
+func TestSwappedCheckpoint(t *testing.T) {
+	r, f := newRepo(t)
+	backUp(t, r, 1)
+	s := backUp(t, r, 2)
+	f.record(t, s)
+	lie := s.clone()
+	lie.Snapshots = lie.Snapshots[:1]
+	f.Objects.Set(f.Objects.Keys("state/")[0], encodeState(t, lie))
+	if s := refresh(t, open(t, f.open(t), Options{})); len(s.Snapshots) != 2 {
+		t.Errorf("it shows %d snapshots, of 2", len(s.Snapshots))
+	}
+}
+
+// TestCheckpointOfAnotherLog: one that a signer of this log records, and that
+// is made of another log or another generation, is not begun with.
+func TestCheckpointOfAnotherLog(t *testing.T) {
+	for name, edit := range map[string]func(*State){
+		"origin":     func(s *State) { s.Origin[0]++ },
+		"generation": func(s *State) { s.Generation++ },
+	} {
+		r, f := newRepo(t)
+		backUp(t, r, 1)
+		lie := backUp(t, r, 2).clone()
+		number := lie.Generation
+		edit(lie)
+		ref, err := r.putCheckpoint(t.Context(), lie)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ref.Number = number
+		l := &log{t, r.State()}
+		f.Objects.Set(GenerationKey(number+1), l.encode(cleaner, func(g *Generation) { g.Checkpoint = ref }, plainOp(t, OpCheckpoint, ref)))
+		if _, err := open(t, f.open(t), Options{}).Refresh(t.Context()); !errors.Is(err, object.ErrCorrupt) {
+			t.Errorf("%s: got %v, want %v", name, err, object.ErrCorrupt)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package repo
 import (
 	"math/bits"
 	"testing"
+
+	"bluesky/store/fault"
 )
 
 // TestFindHead tries every pair of a known generation and a head up to 100, and
@@ -12,7 +14,7 @@ func TestFindHead(t *testing.T) {
 	looks := 0
 	f.read = func(string) error { looks++; return nil }
 	for head := range uint64(201) {
-		f.set(GenerationKey(head), []byte("anything"))
+		f.Objects.Set(GenerationKey(head), []byte("anything"))
 		for known := range head + 1 {
 			if head > 100 && known > 5 && known < head-5 {
 				continue
@@ -36,7 +38,7 @@ func TestListingThatLags(t *testing.T) {
 		backUp(t, r, i)
 	}
 	for shown := range uint64(9) {
-		f.list = func(key string) bool { n, ok := ParseGenerationKey(key); return !ok || n <= shown }
+		f.list = fault.Stale(int64(shown + 1))
 		if s := refresh(t, open(t, f.open(t), Options{})); s.Generation != 9 || len(s.Snapshots) != 9 {
 			t.Errorf("with %d listed: generation %d, %d snapshots", shown, s.Generation, len(s.Snapshots))
 		}
@@ -49,7 +51,7 @@ func TestUnreadableHead(t *testing.T) {
 	backUp(t, r, 1)
 	f.read = func(key string) error {
 		if key == GenerationKey(2) {
-			return errFault
+			return fault.ErrRefused
 		}
 		return nil
 	}
@@ -66,7 +68,7 @@ func TestForeignGenerationNames(t *testing.T) {
 		if n, ok := ParseGenerationKey(key); ok {
 			t.Errorf("%s is generation %d", key, n)
 		}
-		f.set(key, []byte("foreign"))
+		f.Objects.Set(key, []byte("foreign"))
 	}
 	if s := refresh(t, open(t, f.open(t), Options{})); s.Generation != 1 {
 		t.Errorf("generation %d", s.Generation)

@@ -29,7 +29,7 @@ func TestUnsignedHeadNamesItsOwnState(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := &log{t, s}
-		f.set(GenerationKey(s.Generation+1), l.encode(stranger, func(g *Generation) { g.Checkpoint = ref }))
+		f.Objects.Set(GenerationKey(s.Generation+1), l.encode(stranger, func(g *Generation) { g.Checkpoint = ref }))
 		got, err := open(t, f.open(t), Options{}).Refresh(t.Context())
 		if !errors.Is(err, object.ErrCorrupt) {
 			t.Errorf("%d ahead: error %v, want %v", ahead, err, object.ErrCorrupt)
@@ -54,7 +54,7 @@ func TestForkBehindTheVerifiedCheckpoint(t *testing.T) {
 	// The bucket is set back to generation 3, and another machine goes on; what
 	// was recorded as state/ stays.
 	for n := uint64(4); n <= 6; n++ {
-		f.remove(GenerationKey(n))
+		f.Objects.Remove(GenerationKey(n))
 	}
 	other := open(t, f.open(t), Options{})
 	for seed := range uint64(5) {
@@ -79,11 +79,11 @@ func TestVerifiedCheckpointIsDeleted(t *testing.T) {
 	backUp(t, r, 1)
 	f.record(t, backUp(t, r, 2))
 	refresh(t, open(t, f.open(t), Options{StateDir: dir}))
-	verified := f.names("state/")
+	verified := f.Objects.Keys("state/")
 	backUp(t, r, 3)
 	forgeCheckpoint(t, open(t, f.open(t), Options{}), f.open(t))
 	for _, key := range verified {
-		f.remove(key)
+		f.Objects.Remove(key)
 	}
 	s, err := open(t, f.open(t), Options{StateDir: dir}).Refresh(t.Context())
 	if !errors.Is(err, object.ErrCorrupt) {
@@ -101,8 +101,8 @@ func TestHugeRun(t *testing.T) {
 		s := refresh(t, r)
 		l := &log{t, s}
 		add := AddRun{Name: [16]byte{9}, Size: size}
-		f.set(GenerationKey(1), l.encode(writer, nil, statement(t, writer, 1, 1, OpAddRun, &add)))
-		f.set(add.Name.Key(), []byte("x"))
+		f.Objects.Set(GenerationKey(1), l.encode(writer, nil, statement(t, writer, 1, 1, OpAddRun, &add)))
+		f.Objects.Set(add.Name.Key(), []byte("x"))
 		client := open(t, f.open(t), Options{CacheDir: t.TempDir()})
 		after := refresh(t, client)
 		if _, err := client.Index(t.Context(), after); !errors.Is(err, object.ErrCorrupt) && !errors.Is(err, store.ErrTooLarge) {
@@ -135,7 +135,7 @@ func TestLaterCopyComesLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.set(segment.Name.Key(), segment.Bytes)
+	f.Objects.Set(segment.Name.Key(), segment.Bytes)
 	entry := index.SegmentOf(segment, object.SessionID{1})
 	entry.RegisteredAt = 1 // before the other, which is of generation 2
 	var rows index.Builder
@@ -147,9 +147,9 @@ func TestLaterCopyComesLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.set(name.Key(), data)
+	f.Objects.Set(name.Key(), data)
 	l := &log{t, refresh(t, r)}
-	f.set(GenerationKey(l.state.Generation+1), l.encode(writer, nil,
+	f.Objects.Set(GenerationKey(l.state.Generation+1), l.encode(writer, nil,
 		statement(t, writer, 1, 1, OpAddRun, &AddRun{Name: name, Size: uint64(len(data)), Hash: hash})))
 
 	client := open(t, f.open(t), Options{})
@@ -166,8 +166,8 @@ func TestLaterCopyComesLater(t *testing.T) {
 // replay the log, and nothing else.
 func TestLostCheckpoint(t *testing.T) {
 	for _, damage := range []func(f *faulty, key string){
-		func(f *faulty, key string) { f.remove(key) },
-		func(f *faulty, key string) { f.set(key, []byte("garbage")) },
+		func(f *faulty, key string) { f.Objects.Remove(key) },
+		func(f *faulty, key string) { f.Objects.Set(key, []byte("garbage")) },
 	} {
 		r, f := newRepo(t)
 		dir := t.TempDir()
@@ -175,7 +175,7 @@ func TestLostCheckpoint(t *testing.T) {
 		f.record(t, backUp(t, r, 2))
 		refresh(t, open(t, f.open(t), Options{StateDir: dir}))
 		backUp(t, r, 3)
-		damage(f, f.names("state/")[0])
+		damage(f, f.Objects.Keys("state/")[0])
 		for _, o := range []Options{{}, {StateDir: dir}} {
 			if s := refresh(t, open(t, f.open(t), o)); len(s.Snapshots) != 3 {
 				t.Errorf("%d snapshots, want 3", len(s.Snapshots))

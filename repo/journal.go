@@ -2,7 +2,6 @@ package repo
 
 import (
 	"crypto"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,92 +9,137 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"bluesky/journal"
 	"bluesky/object"
-
-	"github.com/gofrs/flock"
 )
 
-// A journal is the file by which the runs of one machine know of each other:
-// <state>/sessions/<session>.journal, locked by flock(2) while its run lives.
-// Who can lock another's has found the remains of a crash, and ends its session
-// in the log (R10). A nil journal is that of a machine that keeps no state.
-type journal struct {
-	path      string
-	file      *flock.Flock
-	abandoned []abandoned
+// A sessionJournal is how the runs of one machine know of each other:
+// <state>/sessions/<session>.journal, locked by flock(2) while its run lives,
+// with a record for each segment that the run has uploaded. Who can lock
+// another's has found the remains of a run that did not end well: it takes over
+// what that one has uploaded, and ends its session in the log (R10). A nil one
+// is that of a machine that keeps no state.
+type sessionJournal struct {
+	own       *journal.File
+	abandoned []*abandoned
 }
 
 // abandoned is a session whose run is gone; its lock is held here, so that no
 // two runs end it.
 type abandoned struct {
-	file    *flock.Flock
+	file    *journal.File
 	session object.SessionID
+	uploads []upload
+	// settled: each of its uploads is registered, or of no use.
+	settled bool
 }
 
-const journalSuffix = ".journal"
+const (
+	journalSuffix = ".journal"
+	// journalAge is how old a journal gets: after that time a cleaner takes for
+	// orphans what nobody has registered.
+	journalAge = 7 * 24 * time.Hour
+	// unlockedAge is that of a journal over whose making a run was killed: no run
+	// takes a part of it from open to rename.
+	unlockedAge = time.Hour
+)
 
 // openJournal creates and locks the journal of a new session and picks up
-// those that crashed runs have left.
-func openJournal(stateDir string, session object.SessionID) (*journal, error) {
-	if stateDir == "" {
+// those that earlier runs have left.
+func openJournal(r *Repo, session object.SessionID, signer crypto.Signer) (*sessionJournal, error) {
+	if r.options.StateDir == "" {
 		return nil, nil
 	}
-	dir := filepath.Join(stateDir, "sessions")
+	key, err := publicKey(signer)
+	if err != nil {
+		return nil, err
+	}
+	format := func(session object.SessionID) journal.Format {
+		return journalFormat(r.config.ID, session, signatures{signer, key})
+	}
+	dir := filepath.Join(r.options.StateDir, "sessions")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	j := &journal{}
-	var err error
-	if j.abandoned, err = findAbandoned(dir); err != nil {
+	j := &sessionJournal{}
+	if j.abandoned, err = findAbandoned(dir, r.options.Now(), format); err != nil {
 		return nil, err
 	}
-	j.path = filepath.Join(dir, session.String()+journalSuffix)
-	if err := j.create(); err != nil {
+	j.own, err = journal.Create(filepath.Join(dir, session.String()+journalSuffix), format(session))
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("session journal: %w", err), j.release())
 	}
 	return j, nil
 }
 
-// create makes the file under a name that no other run looks at, locks it, and
-// renames it: so nobody finds it unlocked.
-func (j *journal) create() error {
-	unlocked := j.path + ".new"
-	j.file = flock.New(unlocked, flock.SetPermissions(0o600))
-	if ok, err := j.file.TryLock(); err != nil || !ok {
-		return errors.Join(err, errors.New("cannot lock it"))
-	}
-	return os.Rename(unlocked, j.path)
-}
-
-// findAbandoned locks every journal that no live run holds.
-func findAbandoned(dir string) ([]abandoned, error) {
+// findAbandoned locks and reads every journal that no live run holds.
+func findAbandoned(dir string, now time.Time, format func(object.SessionID) journal.Format) ([]*abandoned, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var found []abandoned
+	var found []*abandoned
 	for _, entry := range entries {
 		var session object.SessionID
+		removeUnlocked(dir, entry, now)
 		name, ok := strings.CutSuffix(entry.Name(), journalSuffix)
-		if !ok || len(name) != 2*len(session) {
+		if !ok || hexField(session[:], name) != nil {
 			continue
 		}
-		if _, err := hex.Decode(session[:], []byte(name)); err != nil {
-			continue
-		}
-		file := flock.New(filepath.Join(dir, entry.Name()), flock.SetFlag(os.O_RDWR))
 		// One that vanished belonged to a run that has just ended.
-		if locked, err := file.TryLock(); err == nil && locked {
-			found = append(found, abandoned{file, session})
+		if file, err := journal.Open(filepath.Join(dir, entry.Name()), format(session), false); err == nil {
+			a := &abandoned{file: file, session: session}
+			a.read(now)
+			found = append(found, a)
 		}
 	}
 	return found, nil
 }
 
+// removeUnlocked removes what a run that was killed has left of a journal that
+// it had not locked yet. What stays, the next run removes.
+func removeUnlocked(dir string, entry fs.DirEntry, now time.Time) {
+	if !strings.HasSuffix(entry.Name(), journalSuffix+journal.UnlockedSuffix) {
+		return
+	}
+	if info, err := entry.Info(); err == nil && now.Sub(info.ModTime()) > unlockedAge {
+		_ = os.Remove(filepath.Join(dir, entry.Name()))
+	}
+}
+
+// read reads the uploads. A journal that another key or a newer bluesky has
+// written is left to them until it is old.
+func (a *abandoned) read(now time.Time) {
+	age, err := a.file.Age(now)
+	if a.settled = err == nil && age > journalAge; a.settled {
+		return
+	}
+	err = a.file.Scan(func(_ int64, body []byte) {
+		var u upload
+		if object.DecodeCBOR(body, &u) == nil {
+			a.uploads = append(a.uploads, u)
+		}
+	})
+	a.settled = err == nil && len(a.uploads) == 0
+}
+
+// record notes that u is in the bucket.
+func (j *sessionJournal) record(u upload) error {
+	if j == nil {
+		return nil
+	}
+	body, err := object.EncodeCBOR(&u)
+	if err == nil {
+		err = j.own.Append(body)
+	}
+	return err
+}
+
 // ends returns the ops that end the abandoned sessions which base knows as
 // unfinished and which signer may end.
-func (j *journal) ends(base *State, signer crypto.Signer) ([]Op, error) {
+func (j *sessionJournal) ends(base *State, signer crypto.Signer) ([]Op, error) {
 	if j == nil {
 		return nil, nil
 	}
@@ -119,52 +163,43 @@ func (j *journal) ends(base *State, signer crypto.Signer) ([]Op, error) {
 	return ops, nil
 }
 
-// finish removes the journals of abandoned sessions that are unfinished no
-// more in the state after a commit.
-func (j *journal) finish(after *State) error {
+// finish removes the journals of abandoned sessions that are of no more use
+// after a commit: their uploads are settled, and their sessions not unfinished.
+func (j *sessionJournal) finish(after *State) error {
 	if j == nil {
 		return nil
 	}
 	var err error
-	j.abandoned = slices.DeleteFunc(j.abandoned, func(a abandoned) bool {
-		if state, ok := after.sessions[a.session]; ok && !state.ended {
+	j.abandoned = slices.DeleteFunc(j.abandoned, func(a *abandoned) bool {
+		if state, ok := after.sessions[a.session]; !a.settled || ok && !state.ended {
 			return false
 		}
-		err = errors.Join(err, remove(a.file.Path()), a.file.Unlock())
+		err = errors.Join(err, a.file.Remove(), a.file.Close())
 		return true
 	})
 	return err
 }
 
-// close releases the journal. It stays behind where the log holds the session
-// as unfinished, for the next run to end it.
-func (j *journal) close(registered bool) error {
+// close releases the journal. It stays behind, for the next run, if keep says
+// that this one has left something to it.
+func (j *sessionJournal) close(keep bool) error {
 	if j == nil {
 		return nil
 	}
 	var err error
-	if !registered {
-		err = remove(j.path)
+	if !keep {
+		err = j.own.Remove()
 	}
 	return errors.Join(err, j.release())
 }
 
-// remove removes a journal. Another run may have been faster: it had opened the
-// file before, and got the lock when its holder had removed it.
-func remove(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func (j *journal) release() error {
+func (j *sessionJournal) release() error {
 	var err error
 	for _, a := range j.abandoned {
-		err = errors.Join(err, a.file.Unlock())
+		err = errors.Join(err, a.file.Close())
 	}
-	if j.file != nil {
-		err = errors.Join(err, j.file.Unlock())
+	if j.own != nil {
+		err = errors.Join(err, j.own.Close())
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -46,8 +47,15 @@ func decodeLocal(data []byte, format string, record any) error {
 
 // writePrivate replaces the file at path atomically, readable by its owner
 // only. It is durable on return.
+//
+// One caller at a time: it goes by one more name, path with ".new" behind it,
+// and not by a random one, so that what a crash leaves there is gone with the
+// next call.
 func writePrivate(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-*") // 0600
+	if err := os.Remove(path + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package repo
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -95,9 +97,10 @@ func TestLocalFiles(t *testing.T) {
 
 // FuzzLocalFiles: what decodes encodes to the same bytes.
 func FuzzLocalFiles(f *testing.F) {
-	for _, good := range localFiles(f) {
-		f.Add(good)
-		f.Add(bytes.Replace(good, []byte(`"version": 1`), []byte(`"version": 2`), 1))
+	for name, data := range readVectors(f) {
+		if localCodecs[strings.Split(name, "-")[1]] != nil {
+			f.Add(data)
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for kind, recode := range localCodecs {
@@ -107,4 +110,30 @@ func FuzzLocalFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What crashes leave behind of a file that they were replacing does not pile up.
+func TestWritePrivateLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "trust.json")
+	if err := os.WriteFile(path+".new", []byte("cut sho"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"first", "second, longer", "third"} {
+		if err := writePrivate(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil || string(data) != text {
+			t.Errorf("got %q, %v; want %q", data, err, text)
+		}
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("beside the file stand %v, %v", entries, err)
+		}
+	}
 }

@@ -42,13 +42,13 @@ func (s *Session) register(ctx context.Context, snapshot *AddSnapshot) (*State, 
 	if err != nil {
 		return nil, err
 	}
-	c := change{author: s.signer, run: staged, relied: s.relied, ops: s.ops(ctx, staged, snapshot)}
+	c := change{author: s.signer, run: staged, relied: s.relied, since: s.since, ops: s.ops(ctx, staged, snapshot)}
 	after, err := s.repo.commit(ctx, s.base, c)
 	if err != nil {
 		return nil, err
 	}
 	s.base = after
-	s.repo.note(s.journal.finish(after))
+	s.repo.Note(s.journal.finish(after))
 	if snapshot != nil {
 		return after, nil // durable; nothing that fails from here on changes it
 	}
@@ -162,11 +162,13 @@ func (s *Session) advance(ctx context.Context, after *State) error {
 	s.own = map[object.ID]struct{}{} // all in view by now
 	s.relied = nil
 	s.rows = &index.Builder{}
+	s.since = after.Generation
 	return nil
 }
 
 // Close ends the session locally: it waits for uploads under way and releases
-// the lock. What was not committed stays behind as orphans; nothing is deleted.
+// the lock. What was not committed stays behind, and the journal with it, for
+// the next run to register; nothing is deleted.
 func (s *Session) Close() error {
 	s.fail(context.Canceled)
 	for _, l := range []*lane{s.data, s.meta} {
@@ -174,9 +176,16 @@ func (s *Session) Close() error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	registered := false
-	if state, ok := s.base.sessions[s.id]; ok {
-		registered = !state.ended
+	return s.journal.close(s.leaves())
+}
+
+// leaves reports whether the session leaves something to the next run: an end
+// to put on it, or uploads that are not registered, or perhaps are: a commit
+// that failed may be in the log all the same, now or later. It needs s.mu.
+func (s *Session) leaves() bool {
+	if s.base == nil {
+		return false // it never began
 	}
-	return s.journal.close(registered)
+	state, known := s.base.sessions[s.id]
+	return !state.ended && (known || s.rows.Len() > 0)
 }

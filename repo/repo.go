@@ -195,6 +195,18 @@ func (r *Repo) Identity() Identity {
 	return Identity{r.config.ID, r.genesis.Admin, r.genesis.Origin}
 }
 
+// TidyCache removes from the cache the runs that the newest state which was read
+// does not register, and what processes that died have left.
+func (r *Repo) TidyCache() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keep := make(map[index.RunName]bool, len(r.state.Runs))
+	for _, run := range r.state.Runs {
+		keep[run.Name] = true
+	}
+	return r.cache.Prune(func(name index.RunName) bool { return keep[name] })
+}
+
 // Verified reports whether a key or the trust file has confirmed the identity.
 func (r *Repo) Verified() bool {
 	r.mu.Lock()
@@ -301,6 +313,10 @@ func (r *Repo) Problems() []error {
 	}
 	return problems
 }
+
+// StateDir returns the folder of what this machine knows of the repository, ""
+// if it keeps nothing.
+func (r *Repo) StateDir() string { return r.options.StateDir }
 
 // State returns the newest state that was verified, without looking for a
 // newer one.

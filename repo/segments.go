@@ -81,11 +81,13 @@ func (c *segmentCache) try(ctx context.Context, repository object.RepositoryID, 
 func (c *segmentCache) read(ctx context.Context, seg *index.Segment) (*segmentEntry, error) {
 	e := &segmentEntry{name: seg.Name, source: c.store}
 	if seg.Class == object.ClassMeta {
-		data, err := c.store.Get(ctx, seg.Name.Key(), int64(seg.Size))
-		if err != nil {
+		switch data, err := c.store.Get(ctx, seg.Name.Key(), int64(seg.Size)); {
+		case err == nil:
+			e.source, e.size = memory(data), int64(len(data))
+		case errors.Is(err, store.ErrTooLarge): // with bytes behind: ranges still have what was written
+		default:
 			return nil, fmt.Errorf("segment %s: %w", seg.Name, err)
 		}
-		e.source, e.size = memory(data), int64(len(data))
 	}
 	var err error
 	if e.header, err = pack.ReadHeader(ctx, e.source, seg.Ref()); err != nil {

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -18,12 +19,13 @@ import (
 // Order of durability: data segments, then the metadata segments that may
 // refer to them, then the run, then the generation, which is the commit point.
 // After a crash anywhere before, the bucket holds segments and perhaps a run
-// that no generation names: orphans, invisible to everyone.
+// that no generation names, invisible to everyone. The next run of the machine
+// registers those segments that the session's journal names.
 type Session struct {
 	repo    *Repo
 	id      object.SessionID
 	signer  crypto.Signer
-	journal *journal
+	journal *sessionJournal
 	ctx     context.Context // canceled with the first error of an upload as its cause
 	fail    context.CancelCauseFunc
 	data    *lane
@@ -35,9 +37,12 @@ type Session struct {
 	own      map[object.ID]struct{} // claimed, and not in view
 	relied   [][]object.ID          // external refs of the segments in rows
 	rows     *index.Builder         // of the run being filled
+	since    uint64                 // generation known before any name of a segment in rows was chosen
 	sequence uint64                 // of the last statement made
 	stats    SessionStats
 	ref      *CheckpointRef // uploaded and not yet committed
+
+	unrecorded bool // the journal lacks an upload, which was reported
 }
 
 // SessionStats count what a session has added; sizes in bytes.
@@ -45,32 +50,21 @@ type SessionStats struct {
 	DataObjects, MetaObjects uint64
 	SealedBytes              uint64 // of objects
 	StoredBytes              uint64 // of finished segments and runs
+
+	// Of segments that an earlier run had uploaded, and this one has registered.
+	AdoptedSegments, AdoptedBytes uint64
 }
 
 // Begin starts a session on the newest state. The signer needs the role of
 // writer. The session holds a lock in the state folder until it is closed, by
 // which the next run on this machine tells that it is alive.
+//
+// What earlier runs of this machine have uploaded and did not register is
+// registered by this session, and their sessions are ended, if they left their
+// journals behind.
 func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error) {
-	base, err := r.Refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if base.ReadOnly() {
-		return nil, ErrReadOnly
-	}
-	key, err := publicKey(signer)
-	if err != nil {
-		return nil, err
-	}
-	if role, _ := base.Role(key); role != RoleWriter && role != roleAdmin {
-		return nil, fmt.Errorf("key %s is no writer of this repository: its role was removed", key)
-	}
-	view, err := r.Index(ctx, base)
-	if err != nil {
-		return nil, err
-	}
 	s := &Session{
-		repo: r, signer: signer, base: base, view: view,
+		repo: r, signer: signer,
 		own:  map[object.ID]struct{}{},
 		rows: &index.Builder{},
 		data: newLane(r.config, object.ClassData),
@@ -80,14 +74,51 @@ func (r *Repo) Begin(ctx context.Context, signer crypto.Signer) (*Session, error
 	if err := r.random(s.id[:]); err != nil {
 		return nil, err
 	}
-	// Without a journal the session is ended, after a crash, by its age.
-	s.journal, err = openJournal(r.options.StateDir, s.id)
-	r.note(err)
+	// First the locks, then the state: so what their last holders have committed
+	// is in it. Without a journal the session is ended, after a crash, by its age.
+	var err error
+	s.journal, err = openJournal(r, s.id, signer)
+	r.Note(err)
+	err = s.begin(ctx)
+	if err == nil {
+		err = s.adopt(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
 }
 
-// note remembers err for [Repo.Problems].
-func (r *Repo) note(err error) {
+func (s *Session) begin(ctx context.Context) error {
+	if err := s.renew(ctx); err != nil {
+		return err
+	}
+	if s.base.ReadOnly() {
+		return ErrReadOnly
+	}
+	key, err := publicKey(s.signer)
+	if err != nil {
+		return err
+	}
+	if role, _ := s.base.Role(key); role != RoleWriter && role != roleAdmin {
+		return fmt.Errorf("key %s is no writer of this repository: its role was removed", key)
+	}
+	return nil
+}
+
+// renew makes the newest state the base of a session that has committed
+// nothing.
+func (s *Session) renew(ctx context.Context) error {
+	base, err := s.repo.Refresh(ctx)
+	if err != nil {
+		return err
+	}
+	s.base = base
+	return s.advance(ctx, base)
+}
+
+// Note remembers err, if it is one, for [Repo.Problems].
+func (r *Repo) Note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.problem(err)
@@ -121,6 +152,15 @@ func (s *Session) Claim(id object.ID) bool {
 	}
 	s.own[id] = struct{}{}
 	return true
+}
+
+// Has reports whether the object is visible in the state that the session
+// builds on. What it has added itself is so from its next AddRun on.
+func (s *Session) Has(id object.ID) bool {
+	s.mu.Lock()
+	view := s.view
+	s.mu.Unlock()
+	return view.Has(id)
 }
 
 // Add packs o, which was claimed before, and uploads the segment that it
@@ -188,6 +228,9 @@ func (s *Session) flush(l *lane) error {
 
 // upload makes one segment durable under a new random name and notes its rows.
 func (s *Session) upload(b *pack.Builder) error {
+	s.mu.Lock()
+	known := s.base.Generation
+	s.mu.Unlock()
 	name, err := pack.NewName(s.repo.options.Rand)
 	if err != nil {
 		return err
@@ -199,9 +242,22 @@ func (s *Session) upload(b *pack.Builder) error {
 	if err := s.repo.put(s.ctx, name.Key(), segment.Bytes); err != nil {
 		return fmt.Errorf("segment %s: %w", name, err)
 	}
+	s.record(uploadOf(segment, known))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.StoredBytes += uint64(len(segment.Bytes))
 	s.relied = append(s.relied, segment.Header.External)
 	return s.rows.AddSegment(index.SegmentOf(segment, s.id), segment.Header)
+}
+
+// record notes an upload in the journal. If that fails, the next run uploads
+// it again if this one comes to no good end.
+func (s *Session) record(u upload) {
+	err := s.journal.record(u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && !s.unrecorded {
+		s.unrecorded = true
+		s.repo.Note(fmt.Errorf("session journal: %w", err))
+	}
 }

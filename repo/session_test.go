@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,10 +12,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"bluesky/index"
+	"bluesky/journal"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/store/fault"
 )
 
 func journals(t testing.TB, r *Repo) []string {
@@ -76,6 +80,32 @@ func TestAbandonedSession(t *testing.T) {
 		t.Errorf("unfinished %v, %d snapshots", s.Unfinished(), len(s.Snapshots))
 	}
 	if got := journals(t, live.repo); len(got) != 0 {
+		t.Errorf("journals left: %v", got)
+	}
+}
+
+// TestAddRunWithUnknownOutcome: the generation of an add-run is created, and
+// the run learns nothing of it. The next run ends the session all the same.
+func TestAddRunWithUnknownOutcome(t *testing.T) {
+	_, f := newRepo(t)
+	state := t.TempDir()
+	s := begin(t, open(t, f.open(t), Options{StateDir: state}))
+	put(t, s, 1, object.KindBlock)
+	f.Inject(fault.First(
+		fault.Rules(fault.Rule{Kinds: fault.Create, Prefix: "gen/", Effect: fault.Lose}),
+		fault.Rules(fault.Rule{Kinds: fault.Get, Prefix: "gen/", Effect: fault.Refuse})))
+	if err := s.AddRun(t.Context()); !errors.Is(err, fault.ErrRefused) {
+		t.Fatalf("got %v, want that the outcome is not known", err)
+	}
+	f.Inject(nil)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	next := open(t, f.open(t), Options{StateDir: state})
+	if after := backUp(t, next, 2); len(after.Unfinished()) > 0 {
+		t.Errorf("the next run has left %v unfinished", after.Unfinished())
+	}
+	if got := journals(t, next); len(got) > 0 {
 		t.Errorf("journals left: %v", got)
 	}
 }
@@ -178,7 +208,7 @@ func TestDurabilityOrder(t *testing.T) {
 	r, f := newRepo(t)
 	var mu sync.Mutex
 	known := map[object.ID]bool{}
-	f.put = func(key string, data []byte) fault {
+	f.put = func(key string, data []byte) fault.Effect {
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
@@ -186,7 +216,7 @@ func TestDurabilityOrder(t *testing.T) {
 			h, err := decodeHeader(data)
 			if err != nil {
 				t.Error(err)
-				return refuse
+				return fault.Refuse
 			}
 			if h.Class == object.ClassMeta {
 				for _, id := range h.External {
@@ -206,7 +236,7 @@ func TestDurabilityOrder(t *testing.T) {
 			run, err := index.Decode(bytes.Clone(data), r.config.ID, name)
 			if err != nil {
 				t.Error(err)
-				return refuse
+				return fault.Refuse
 			}
 			for row := range run.Rows() {
 				if !known[row.ID] {
@@ -214,11 +244,11 @@ func TestDurabilityOrder(t *testing.T) {
 				}
 			}
 		case strings.HasPrefix(key, "gen/"):
-			if len(f.names("idx/")) == 0 {
+			if len(f.Objects.Keys("idx/")) == 0 {
 				t.Error("the generation came before the run")
 			}
 		}
-		return none
+		return fault.None
 	}
 	s := begin(t, r)
 	var roots []object.ID
@@ -230,7 +260,7 @@ func TestDurabilityOrder(t *testing.T) {
 	if _, err := s.Commit(t.Context(), AddSnapshot{ID: id, Root: root}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(f.names("seg/")); n < 6 {
+	if n := len(f.Objects.Keys("seg/")); n < 6 {
 		t.Errorf("%d segments", n)
 	}
 }
@@ -248,11 +278,11 @@ func decodeHeader(segment []byte) (*pack.Header, error) {
 func TestFailedUpload(t *testing.T) {
 	r, f := newRepo(t)
 	var puts atomic.Int32
-	f.put = func(key string, _ []byte) fault {
+	f.put = func(key string, _ []byte) fault.Effect {
 		if strings.HasPrefix(key, "seg/") && puts.Add(1) > 2 {
-			return refuse
+			return fault.Refuse
 		}
-		return none
+		return fault.None
 	}
 	s := begin(t, r)
 	var err error
@@ -265,14 +295,14 @@ func TestFailedUpload(t *testing.T) {
 	if err == nil {
 		_, err = s.Commit(t.Context(), AddSnapshot{})
 	}
-	if !errors.Is(err, errFault) {
+	if !errors.Is(err, fault.ErrRefused) {
 		t.Errorf("got %v, want the fault", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if len(f.names("gen/")) != 1 || len(f.names("seg/")) != 2 {
-		t.Errorf("%d generations, %d segments", len(f.names("gen/")), len(f.names("seg/")))
+	if len(f.Objects.Keys("gen/")) != 1 || len(f.Objects.Keys("seg/")) != 2 {
+		t.Errorf("%d generations, %d segments", len(f.Objects.Keys("gen/")), len(f.Objects.Keys("seg/")))
 	}
 }
 
@@ -295,7 +325,7 @@ func TestCanceledSession(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if len(f.names("gen/")) != 1 {
+	if len(f.Objects.Keys("gen/")) != 1 {
 		t.Error("committed")
 	}
 }
@@ -352,7 +382,7 @@ func TestIndexIsThatOfTheHeaders(t *testing.T) {
 			t.Errorf("run %s is not that of its segments: %v", run.Name, err)
 		}
 	}
-	if n := len(f.names("seg/")); segments != n {
+	if n := len(f.Objects.Keys("seg/")); segments != n {
 		t.Errorf("the runs have %d segments, the bucket %d", segments, n)
 	}
 }
@@ -361,10 +391,10 @@ func TestIndexIsThatOfTheHeaders(t *testing.T) {
 // for it what stands in no other, and any other client everything.
 func TestPassOverLostRuns(t *testing.T) {
 	for name, damage := range map[string]func(f *faulty, key string){
-		"gone":    func(f *faulty, key string) { f.remove(key) },
-		"empty":   func(f *faulty, key string) { f.set(key, nil) },
-		"longer":  func(f *faulty, key string) { data, _ := f.get(key); f.set(key, append(data, 0)) },
-		"flipped": func(f *faulty, key string) { data, _ := f.get(key); data[100] ^= 1; f.set(key, data) },
+		"gone":    func(f *faulty, key string) { f.Objects.Remove(key) },
+		"empty":   func(f *faulty, key string) { f.Objects.Set(key, nil) },
+		"longer":  func(f *faulty, key string) { data := f.Objects.Get(key); f.Objects.Set(key, append(data, 0)) },
+		"flipped": func(f *faulty, key string) { data := f.Objects.Get(key); data[100] ^= 1; f.Objects.Set(key, data) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFaulty()
@@ -411,11 +441,84 @@ func TestSealed(t *testing.T) {
 		t.Errorf("an id of nothing: %v", err)
 	}
 	for _, name := range f.segments(t) {
-		f.remove(name.Key())
+		f.Objects.Remove(name.Key())
 	}
 	fresh := open(t, f.open(t), Options{})
 	refresh(t, fresh)
 	if _, _, err := fresh.Sealed(t.Context(), want.ID); err == nil {
 		t.Error("an object without its segment was read")
+	}
+}
+
+// TestSegmentWithBytesBehind: what somebody appended to a segment costs none of
+// its objects.
+func TestSegmentWithBytesBehind(t *testing.T) {
+	r, f := newRepo(t)
+	s := begin(t, r)
+	snap := putTree(t, s, 1)
+	if _, err := s.Commit(t.Context(), snap); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range f.segments(t) {
+		f.Objects.Set(name.Key(), append(bytes.Clone(f.Objects.Get(name.Key())), 0))
+	}
+	fresh := open(t, f.open(t), Options{})
+	refresh(t, fresh)
+	for _, id := range []object.ID{snap.ID, snap.Root} {
+		if o, _, err := fresh.Sealed(t.Context(), id); err != nil || o.ID != id {
+			t.Errorf("object %s: %v", id.Short(), err)
+		}
+	}
+}
+
+// The cache keeps the runs of the state, and nothing else.
+func TestTidyCache(t *testing.T) {
+	r, f := newRepo(t)
+	backUp(t, r, 1)
+	client := open(t, f.open(t), Options{CacheDir: t.TempDir()})
+	state := refresh(t, client)
+	begin(t, client)
+	dir := client.options.CacheDir
+	for _, name := range []string{"tmp-1", strings.Repeat("0", 32)} { // of a killed writer, of one that did not commit
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.TidyCache(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != state.Runs[0].Name.String() {
+		t.Errorf("in the cache stand %v, %v", entries, err)
+	}
+	if err := r.TidyCache(); err != nil {
+		t.Errorf("without a cache: %v", err)
+	}
+}
+
+// A run that was killed before its journal had its name leaves nothing for good,
+// and one that makes its journal just now is not disturbed.
+func TestUnlockedJournals(t *testing.T) {
+	_, f := newRepo(t)
+	client := open(t, f.open(t), Options{StateDir: t.TempDir()})
+	dir := filepath.Join(client.options.StateDir, "sessions")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	unlocked := func(digit string, age time.Duration) string {
+		path := filepath.Join(dir, strings.Repeat(digit, 32)+journalSuffix+journal.UnlockedSuffix)
+		at := client.options.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	dead, live := unlocked("0", 2*unlockedAge), unlocked("1", 0)
+	begin(t, client)
+	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("that of a dead run: %v", err)
+	}
+	if _, err := os.Stat(live); err != nil {
+		t.Errorf("that of a live run: %v", err)
 	}
 }

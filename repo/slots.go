@@ -3,8 +3,11 @@ package repo
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"iter"
+
+	"bluesky/store"
 )
 
 const (
@@ -47,10 +50,37 @@ func (r *Repo) KeySlots(ctx context.Context) iter.Seq2[KeySlot, error] {
 
 // PutSlot stores a new key slot and reads it back.
 func (c *Creation) PutSlot(ctx context.Context, slot KeySlot) (KeySlot, error) {
+	return putSlot(ctx, c.store, slot)
+}
+
+// PutSlot stores a key slot and returns what is in the bucket then, for the
+// caller to open. After an error it may be there, or not.
+func (r *Repo) PutSlot(ctx context.Context, slot KeySlot) (KeySlot, error) {
+	return putSlot(ctx, r.store, slot)
+}
+
+func putSlot(ctx context.Context, st *store.Store, slot KeySlot) (KeySlot, error) {
 	key := SlotKey(slot.ID)
-	if err := putNamed(ctx, c.store, key, slot.Data); err != nil {
+	if err := putNamed(ctx, st, key, slot.Data); err != nil {
 		return KeySlot{}, fmt.Errorf("key slot %x: %w", slot.ID, err)
 	}
-	data, err := c.store.Get(ctx, key, slotMax)
+	data, err := st.Get(ctx, key, slotMax)
 	return KeySlot{slot.ID, data}, err
+}
+
+// RemoveSlot deletes a key slot. One that is not there is no error: somebody
+// else was faster, or a reply was lost.
+func (r *Repo) RemoveSlot(ctx context.Context, id [16]byte) error {
+	key := SlotKey(id)
+	err := r.store.Delete(ctx, key)
+	switch {
+	case err == nil, errors.Is(err, store.ErrNotFound):
+		return nil
+	case errors.Is(err, store.ErrNotDurable):
+		return fmt.Errorf("key slot %x: %w", id, err) // it may come back with a power cut
+	}
+	if _, statErr := r.store.Stat(ctx, key); errors.Is(statErr, store.ErrNotFound) {
+		return nil
+	}
+	return fmt.Errorf("key slot %x: %w", id, err)
 }

@@ -111,8 +111,8 @@ func TestReplayFromCheckpoint(t *testing.T) {
 		}
 	}
 	backUp(t, r, 2)
-	if len(f.names("state/")) != 1 {
-		t.Fatalf("%d checkpoints", len(f.names("state/")))
+	if len(f.Objects.Keys("state/")) != 1 {
+		t.Fatalf("%d checkpoints", len(f.Objects.Keys("state/")))
 	}
 	var reads atomic.Int32
 	f.read = func(key string) error {

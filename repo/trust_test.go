@@ -97,7 +97,7 @@ func TestRunningClientSeesRollback(t *testing.T) {
 	r, f := newRepo(t)
 	backUp(t, r, 1)
 	backUp(t, r, 2)
-	f.remove(GenerationKey(2))
+	f.Objects.Remove(GenerationKey(2))
 	if _, err := r.Refresh(t.Context()); !errors.Is(err, ErrRollback) {
 		t.Errorf("got %v, want a rollback", err)
 	}

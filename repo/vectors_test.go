@@ -11,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"bluesky/index"
 	"bluesky/object"
+	"bluesky/pack"
 )
 
 var update = flag.Bool("update", false, "write the vectors anew, which changes the format")
@@ -103,7 +105,7 @@ func makeVectors(t testing.TB) map[string][]byte {
 	st := statement(t, writer, 1, 1, OpAddRun, run(1)).Body
 	longTime := binary.BigEndian.AppendUint64(nil, 0)
 
-	return map[string][]byte{
+	return withDefects(t, map[string][]byte{
 		"valid-config-default":            config,
 		"corrupt-config-empty":            {},
 		"corrupt-config-format":           edit("bluesky repository", "another repository"),
@@ -156,12 +158,12 @@ func makeVectors(t testing.TB) map[string][]byte {
 		"valid-checkpointref-1":   cbor(&CheckpointRef{64, CheckpointName{1}, object.Hash{2}}),
 		"corrupt-addrun-short":    cbor(&SessionEnd{}),
 		"corrupt-role-indefinite": {0xbf, 0xff},
-	}
+	})
 }
 
 func vectorFile(name string) string {
 	suffix := ".hex"
-	if strings.Contains(name, "-config-") {
+	if kind := strings.Split(name, "-")[1]; kind == "config" || localCodecs[kind] != nil {
 		suffix = ".bin" // it is text
 	}
 	return filepath.Join("testdata", "vectors", name+suffix)
@@ -195,10 +197,15 @@ func readVectors(t testing.TB) map[string][]byte {
 func codecOf(t testing.TB, name string) (class string, codec func([]byte) ([]byte, error)) {
 	t.Helper()
 	parts := strings.SplitN(name, "-", 3)
-	if len(parts) != 3 || codecs[parts[1]] == nil {
+	if len(parts) == 3 {
+		if codec = codecs[parts[1]]; codec == nil {
+			codec = localCodecs[parts[1]]
+		}
+	}
+	if codec == nil {
 		t.Fatalf("vector %s: want class-kind-case", name)
 	}
-	return parts[0], codecs[parts[1]]
+	return parts[0], codec
 }
 
 func TestVectors(t *testing.T) {
@@ -273,28 +280,59 @@ func FuzzAddSnapshot(f *testing.F) {
 // TestCheckpointsThatLie has those behind.
 func FuzzCheckpoint(f *testing.F) { fuzz(f, "checkpoint") }
 
-// FuzzConfig: JSON has many forms of one value, so that it is the value that
-// must come back.
-func FuzzConfig(f *testing.F) {
+func FuzzConfig(f *testing.F) { fuzz(f, "config") }
+
+// FuzzOp decodes the body of an op of any type: what decodes, statement and
+// record, encodes to the same bytes.
+func FuzzOp(f *testing.F) {
+	types := map[string]OpType{
+		"statement": OpAddRun, "addrun": OpAddRun, "addsnapshot": OpAddSnapshot,
+		"sessionend": OpSessionEnd, "role": OpRole, "checkpointref": OpCheckpoint,
+	}
 	for name, data := range readVectors(f) {
-		if strings.Contains(name, "-config-") {
-			f.Add(data)
+		if typ, ok := types[strings.Split(name, "-")[1]]; ok {
+			f.Add(uint16(typ), data)
 		}
 	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := DecodeConfig(data)
+	f.Fuzz(func(t *testing.T, typ uint16, data []byte) {
+		op := Op{OpType(typ), opVersion, data}
+		st, body, err := op.Decode()
 		if err != nil {
 			if !errors.Is(err, object.ErrCorrupt) && !errors.Is(err, object.ErrVersion) {
 				t.Fatalf("neither corrupt nor of another version: %v", err)
 			}
 			return
 		}
-		again, err := EncodeConfig(c)
-		if err != nil {
-			t.Fatal(err)
+		again, err := object.EncodeCBOR(body)
+		if st != nil && err == nil {
+			if !bytes.Equal(again, st.Body) {
+				t.Fatalf("the body encodes to %x", again)
+			}
+			again, err = object.EncodeCBOR(st)
 		}
-		if back, err := DecodeConfig(again); err != nil || back != c {
-			t.Fatalf("%+v came back as %+v, %v", c, back, err)
+		if err != nil || !bytes.Equal(again, data) {
+			t.Fatalf("encodes to %x, %v", again, err)
+		}
+	})
+}
+
+// FuzzNames: a name in the bucket is taken for what it names in one form only.
+func FuzzNames(f *testing.F) {
+	for _, name := range []string{
+		GenerationKey(0), GenerationKey(1 << 47), "gen/000000000000000A", pack.Name{1}.Key(), index.RunName{2}.Key(),
+		"seg/00/01000000000000000000000000000000", "idx/", "state/x", "gen/ffffffffffffffff",
+	} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		if n, ok := ParseGenerationKey(key); ok && GenerationKey(n) != key {
+			t.Errorf("generation %d", n)
+		}
+		if name, err := pack.ParseKey(key); err == nil && name.Key() != key {
+			t.Errorf("segment %s", name)
+		}
+		if name, err := index.ParseKey(key); err == nil && name.Key() != key {
+			t.Errorf("run %s", name)
 		}
 	})
 }

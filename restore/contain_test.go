@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"bluesky/object"
 	"bluesky/tree"
 
 	"golang.org/x/sys/unix"
@@ -232,5 +234,21 @@ func TestDirCacheNeverFollows(t *testing.T) {
 	defer c.close()
 	if err := c.with(b, func(int) error { return nil }); err == nil {
 		t.Error("a directory was opened over a link")
+	}
+}
+
+// TestEntryThatLeavesTheTarget: names are looked at once more where they are
+// used, should package tree ever let one through.
+func TestEntryThatLeavesTheTarget(t *testing.T) {
+	b := newMemoryBed(t)
+	f := b.forge(t)
+	f.file(2, "evil")
+	f.dir(1, tree.Entry{Name: "x", Number: 2, Type: tree.TypeFile})
+	s := newRestorer(t.Context(), b.repo, b.keys, f.commit().Root, Options{}, NoProgress{})
+	defer s.stop()
+	for name, want := range map[string]error{"x": nil, "..": object.ErrCorrupt, "a/b": object.ErrCorrupt, "": object.ErrCorrupt} {
+		if _, err := s.inode(tree.Entry{Name: name, Number: 2, Type: tree.TypeFile}); !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", name, err, want)
+		}
 	}
 }

@@ -348,3 +348,25 @@ func TestVerify(t *testing.T) {
 		must(t, f.Close())
 	}
 }
+
+// TestVerifyIsDone changes what a restore has written before the file is
+// finished: with Verify it notices, and does not leave the file behind.
+func TestVerifyIsDone(t *testing.T) {
+	source := t.TempDir()
+	writeFile(t, source+"/file", treetest.Bytes(1, 10_000))
+	b := newMemoryBed(t)
+	from := b.backup(t, source)
+	for _, verify := range []bool{false, true} {
+		target := t.TempDir()
+		rec := &record{}
+		rec.onBytes = func() { must(t, os.WriteFile(target+"/file", []byte("something else"), 0o600)) }
+		result, err := Run(t.Context(), b.repo, b.keys, from, Options{Target: target, Subpath: source, Verify: verify}, rec)
+		must(t, err)
+		if noticed := result.Errors == 1 && strings.Contains(rec.errors[0], "verify"); noticed != verify {
+			t.Errorf("verify %v: %d errors: %q", verify, result.Errors, rec.errors)
+		}
+		if verify {
+			wantAbsent(t, target+"/file")
+		}
+	}
+}

@@ -172,6 +172,18 @@ func (k *Keys) seriesHash(use string, x []byte) [16]byte {
 	return [16]byte(full[:16])
 }
 
+// Local computes a keyed hash, of data, for what stays on this machine: nothing
+// in the bucket has one. It hides data and vouches for it, per use, which is a
+// label of docs/format.md, "Conventions".
+func (k *Keys) Local(use string, data []byte) [16]byte {
+	h := k.localHashers.get(object.Label(use))
+	defer k.localHashers.put(h)
+	h.Write(data)
+	var full [32]byte
+	h.Sum(full[:0])
+	return [16]byte(full[:16])
+}
+
 // appendBytes appends u64(len(s)) and s.
 func appendBytes(b, s []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(s)))

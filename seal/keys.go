@@ -33,15 +33,16 @@ type Keys struct {
 	padding Padding
 
 	id, inodeMap, series [32]byte
-	data, meta           [32]byte
+	data, meta, local    [32]byte
 	polynomial           chunker.Pol
 	admin, writer        ed25519.PrivateKey
 	recipient            hpke.PrivateKey
 
-	idHashers  hasherPool
-	mapHashers hasherPool
-	openers    sync.Pool // of *opener
-	sessions   sessionCache
+	idHashers    hasherPool
+	mapHashers   hasherPool
+	localHashers hasherPool
+	openers      sync.Pool // of *opener
+	sessions     sessionCache
 }
 
 // NewRoot draws the root secret of a new repository from rand. It draws again
@@ -89,6 +90,7 @@ func NewKeys(root [32]byte, repo object.RepositoryID, padding Padding) (*Keys, e
 		series:     kdf32(root[:], "series key", nil),
 		data:       kdf32(root[:], "data key", nil),
 		meta:       kdf32(root[:], "meta key", nil),
+		local:      kdf32(root[:], "local key", nil),
 		polynomial: polynomial,
 		admin:      adminKey(root[:]),
 		writer:     ed25519.NewKeyFromSeed(kdf(root[:], "writer key", nil, ed25519.SeedSize)),
@@ -96,6 +98,7 @@ func NewKeys(root [32]byte, repo object.RepositoryID, padding Padding) (*Keys, e
 	}
 	k.idHashers.key = &k.id
 	k.mapHashers.key = &k.inodeMap
+	k.localHashers.key = &k.local
 	return k, nil
 }
 

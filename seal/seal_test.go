@@ -17,7 +17,7 @@ import (
 var allKinds = []object.Kind{object.KindBlock, object.KindList, object.KindDir,
 	object.KindInodes, object.KindImap, object.KindSnapshot}
 
-var allLevels = []Compression{CompressionOff, CompressionFastest, CompressionDefault, CompressionBetter, CompressionMax}
+var allLevels = []Compression{CompressionOff, CompressionFastest, CompressionAuto, CompressionBetter, CompressionMax}
 
 // mustSeal seals with a sealer of its own, so the result is the caller's.
 func mustSeal(t testing.TB, k *Keys, kind object.Kind, refs []object.ID, payload []byte, options SealerOptions) object.Sealed {

@@ -22,16 +22,17 @@ const encoderWindow = 2 << 20
 // Compression is how hard a [Sealer] compresses. Readers do not care.
 type Compression uint8
 
-// The levels of compression.
+// The levels of compression. Of each but CompressionOff, what does not get
+// shorter is stored as it is.
 const (
-	CompressionDefault Compression = iota
+	CompressionAuto Compression = iota
 	CompressionOff
 	CompressionFastest
 	CompressionBetter
 	CompressionMax
 )
 
-var compressionNames = [...]string{"default", "off", "fastest", "better", "max"}
+var compressionNames = [...]string{"auto", "off", "fastest", "better", "max"}
 
 func (c Compression) String() string {
 	if int(c) >= len(compressionNames) {
@@ -51,7 +52,7 @@ func ParseCompression(name string) (Compression, error) {
 }
 
 var encoderLevels = map[Compression]zstd.EncoderLevel{
-	CompressionDefault: zstd.SpeedDefault,
+	CompressionAuto:    zstd.SpeedDefault,
 	CompressionFastest: zstd.SpeedFastest,
 	CompressionBetter:  zstd.SpeedBetterCompression,
 	CompressionMax:     zstd.SpeedBestCompression,

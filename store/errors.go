@@ -33,6 +33,7 @@ type opError struct {
 	op, key string
 	kind    error // a sentinel, or nil
 	err     error // what the bucket said, or nil
+	passing bool  // see MayPass
 }
 
 // Error leaves out what a bucket said of keys that are missing or taken: for a
@@ -74,7 +75,7 @@ func (s *Store) wrap(op, key string, kind, err error) error {
 	default:
 		kind = kindOf(err)
 	}
-	return &opError{op: op, key: key, kind: kind, err: cause(err)}
+	return &opError{op: op, key: key, kind: kind, err: cause(err), passing: kind == nil && passing(err)}
 }
 
 func kindOf(err error) error {

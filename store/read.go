@@ -18,11 +18,13 @@ func (s *Store) Get(ctx context.Context, key string, maxBytes int64) ([]byte, er
 	if err := s.check(ctx, "get", key); err != nil {
 		return nil, err
 	}
-	data, err := repeat(ctx, s.retry, func() ([]byte, error) { return s.get(ctx, key, maxBytes) })
+	data, err := repeat(ctx, s.retry, func(ctx context.Context, p *pulse) ([]byte, error) {
+		return s.get(ctx, p, key, maxBytes)
+	})
 	return data, s.wrap("get", key, nil, err)
 }
 
-func (s *Store) get(ctx context.Context, key string, maxBytes int64) (data []byte, err error) {
+func (s *Store) get(ctx context.Context, p *pulse, key string, maxBytes int64) (data []byte, err error) {
 	r, err := s.bucket.NewReader(ctx, key, nil)
 	if err != nil {
 		return nil, err
@@ -31,7 +33,7 @@ func (s *Store) get(ctx context.Context, key string, maxBytes int64) (data []byt
 	if r.Size() > maxBytes {
 		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are expected", ErrTooLarge, r.Size(), maxBytes)
 	}
-	return readExactly(r, r.Size())
+	return readExactly(p.of(r), r.Size())
 }
 
 // GetRange returns the n bytes of an object that begin at off; they belong to
@@ -44,14 +46,13 @@ func (s *Store) GetRange(ctx context.Context, key string, off, n int64) ([]byte,
 	if off < 0 || n < 0 || off > math.MaxInt64-n {
 		return nil, s.wrap("get", key, nil, fmt.Errorf("%d bytes at %d are no range", n, off))
 	}
-	data, err := repeat(ctx, s.retry, func() ([]byte, error) { return s.getRange(ctx, key, off, n) })
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, s.wrap("get", key, ErrShort, err)
-	}
+	data, err := repeat(ctx, s.retry, func(ctx context.Context, p *pulse) ([]byte, error) {
+		return s.getRange(ctx, p, key, off, n)
+	})
 	return data, s.wrap("get", key, nil, err)
 }
 
-func (s *Store) getRange(ctx context.Context, key string, off, n int64) (data []byte, err error) {
+func (s *Store) getRange(ctx context.Context, p *pulse, key string, off, n int64) (data []byte, err error) {
 	if n == 0 { // HTTP has no empty ranges
 		return []byte{}, s.checkEnd(ctx, key, off, 0)
 	}
@@ -63,7 +64,7 @@ func (s *Store) getRange(ctx context.Context, key string, off, n int64) (data []
 	if off+n > r.Size() {
 		return nil, short(off, n, r.Size())
 	}
-	return readExactly(r, n)
+	return readExactly(p.of(r), n)
 }
 
 // explainRange finds out whether a range was refused because the object ends
@@ -95,16 +96,18 @@ func short(off, n, size int64) error {
 }
 
 // readExactly reads n bytes and makes sure that none follow: a server that
-// ignores ranges sends the whole object.
+// ignores ranges sends the whole object. A body that is shorter than the bucket
+// said was broken off; it says nothing about what is stored.
 func readExactly(r io.Reader, n int64) ([]byte, error) {
 	if n < 0 {
 		return nil, errors.New("the bucket does not say how long the object is")
 	}
 	data := make([]byte, n)
-	if _, err := io.ReadFull(r, data); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
+	switch got, err := io.ReadFull(r, data); err {
+	case nil:
+	case io.EOF, io.ErrUnexpectedEOF:
+		return nil, fmt.Errorf("the bucket broke off after %d of %d bytes: %w", got, n, io.ErrUnexpectedEOF)
+	default:
 		return nil, err
 	}
 	var more [1]byte

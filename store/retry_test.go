@@ -6,136 +6,65 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"bluesky/store/local"
+	"bluesky/store/fault"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/gcerrors"
 )
 
-// trouble is a bucket whose calls fail as the test says. It takes the place of
-// a cloud's.
-type trouble struct {
-	driver.Bucket
-	dir    string
-	fail   func(call string, n int) error // asked before the nth call of a kind, from 1
-	reader func(driver.Reader) driver.Reader
-	calls  map[string]int
-	code   gcerrors.ErrorCode // of errTrouble
-}
-
-var errTrouble = errors.New("the bucket is in trouble")
-
-func (b *trouble) do(call string) error {
-	b.calls[call]++
-	return b.fail(call, b.calls[call])
-}
-
-func (b *trouble) ErrorCode(err error) gcerrors.ErrorCode {
-	if errors.Is(err, errTrouble) {
-		return b.code
-	}
-	return b.Bucket.ErrorCode(err)
-}
-
-func (b *trouble) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
-	if err := b.do("stat"); err != nil {
-		return nil, err
-	}
-	return b.Bucket.Attributes(ctx, key)
-}
-
-func (b *trouble) NewRangeReader(ctx context.Context, key string, off, n int64, opts *driver.ReaderOptions) (driver.Reader, error) {
-	if err := b.do("read"); err != nil {
-		return nil, err
-	}
-	r, err := b.Bucket.NewRangeReader(ctx, key, off, n, opts)
-	if err == nil && b.reader != nil {
-		r = b.reader(r)
-	}
-	return r, err
-}
-
-func (b *trouble) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driver.ListPage, error) {
-	if err := b.do("list"); err != nil {
-		return nil, err
-	}
-	return b.Bucket.ListPaged(ctx, opts)
-}
-
-func (b *trouble) NewTypedWriter(ctx context.Context, key, ct string, opts *driver.WriterOptions) (driver.Writer, error) {
-	if ct != contentType {
-		return nil, fmt.Errorf("content type %q", ct)
-	}
-	if err := b.do("write"); err != nil {
-		return nil, err
-	}
-	return b.Bucket.NewTypedWriter(ctx, key, ct, opts)
-}
-
-func (b *trouble) Delete(ctx context.Context, key string, opts *driver.DeleteOptions) error {
-	if err := b.do("delete"); err != nil {
-		return err
-	}
-	return b.Bucket.Delete(ctx, key, opts)
-}
-
-// inTrouble makes a Store with the object "key" of 10 bytes, whose reads do not
-// sleep but note how long they would have.
-func inTrouble(t *testing.T) (*Store, *trouble, *[]time.Duration) {
+// inTrouble runs test in a bubble, with a Store of a bucket with the object
+// "key" of 10 bytes. Time passes there only while everybody waits.
+func inTrouble(t *testing.T, test func(t *testing.T, s *Store, b *fault.Bucket)) {
 	t.Helper()
-	dir := t.TempDir()
-	drv, err := local.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &trouble{Bucket: drv, dir: dir, calls: map[string]int{}, code: gcerrors.Unknown, fail: func(string, int) error { return nil }}
-	s := New(blob.NewBucket(b), "somewhere")
-	t.Cleanup(func() { s.Close() })
-	if err := s.PutNew(t.Context(), "key", []byte("0123456789")); err != nil {
-		t.Fatal(err)
-	}
-	clear(b.calls)
-	var slept []time.Duration
-	s.retry.jitter = func() float64 { return 0.5 }
-	s.retry.sleep = func(ctx context.Context, d time.Duration) error {
-		slept = append(slept, d)
-		return ctx.Err()
-	}
-	return s, b, &slept
+	synctest.Test(t, func(t *testing.T) {
+		b := fault.New()
+		b.Objects.Set("key", []byte("0123456789"))
+		s := New(blob.NewBucket(b), "somewhere")
+		defer s.Close()
+		s.retry.jitter = func() float64 { return 0.5 }
+		test(t, s, b)
+	})
 }
 
-// reads are the calls that may be repeated, with the driver's call they make.
+// took returns the time that fn takes.
+func took(fn func()) time.Duration {
+	start := time.Now()
+	fn()
+	return time.Since(start)
+}
+
+// reads are the calls that may be repeated, with the operation they are.
 var reads = []struct {
-	name, call string
-	do         func(context.Context, *Store) error
+	name string
+	kind fault.Kind
+	do   func(context.Context, *Store) error
 }{
-	{"get", "read", func(ctx context.Context, s *Store) error {
+	{"get", fault.Get, func(ctx context.Context, s *Store) error {
 		data, err := s.Get(ctx, "key", 10)
 		if err == nil && string(data) != "0123456789" {
 			err = fmt.Errorf("got %q", data)
 		}
 		return err
 	}},
-	{"range", "read", func(ctx context.Context, s *Store) error {
+	{"range", fault.Range, func(ctx context.Context, s *Store) error {
 		data, err := s.GetRange(ctx, "key", 2, 3)
 		if err == nil && string(data) != "234" {
 			err = fmt.Errorf("got %q", data)
 		}
 		return err
 	}},
-	{"stat", "stat", func(ctx context.Context, s *Store) error {
+	{"stat", fault.Stat, func(ctx context.Context, s *Store) error {
 		_, err := s.Stat(ctx, "key")
 		return err
 	}},
-	{"list", "list", func(ctx context.Context, s *Store) error {
+	{"list", fault.List, func(ctx context.Context, s *Store) error {
 		n := 0
 		for _, err := range s.List(ctx, "") {
 			if err != nil {
@@ -152,254 +81,246 @@ var reads = []struct {
 
 func TestReadsAreRepeated(t *testing.T) {
 	for _, r := range reads {
-		t.Run(r.name, func(t *testing.T) {
-			s, b, slept := inTrouble(t)
-			b.fail = func(call string, n int) error {
-				if call == r.call && n < 5 {
-					return errTrouble
+		inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+			b.Inject(fault.Rules(fault.Rule{Kinds: r.kind, Times: 4, Effect: fault.Fail}))
+			d := took(func() {
+				if err := r.do(t.Context(), s); err != nil {
+					t.Errorf("%s after four failures: %v", r.name, err)
 				}
-				return nil
+			})
+			if want := (150 + 300 + 600 + 1200) * time.Millisecond; d != want {
+				t.Errorf("%s took %v, want %v", r.name, d, want)
 			}
-			if err := r.do(t.Context(), s); err != nil {
-				t.Errorf("after four failures: %v", err)
+			b.Inject(fault.Rules(fault.Rule{Kinds: r.kind, Effect: fault.Fail}))
+			if err := r.do(t.Context(), s); !errors.Is(err, fault.ErrBroken) {
+				t.Errorf("%s with the bucket down: got %v", r.name, err)
 			}
-			want := []time.Duration{150 * time.Millisecond, 300 * time.Millisecond, 600 * time.Millisecond, 1200 * time.Millisecond}
-			if !slices.Equal(*slept, want) {
-				t.Errorf("slept %v, want %v", *slept, want)
-			}
-			b.fail = func(string, int) error { return errTrouble }
-			clear(b.calls)
-			if err := r.do(t.Context(), s); !errors.Is(err, errTrouble) {
-				t.Errorf("with the bucket down: got %v", err)
-			}
-			if b.calls[r.call] != s.retry.attempts {
-				t.Errorf("%d attempts, want %d", b.calls[r.call], s.retry.attempts)
+			if n, _ := b.Count(r.kind, ""); n != s.retry.attempts {
+				t.Errorf("%s: %d attempts, want %d", r.name, n, s.retry.attempts)
 			}
 		})
 	}
 }
 
-func TestBackoffIsCapped(t *testing.T) {
-	s, b, slept := inTrouble(t)
-	s.retry.attempts = 12
-	b.fail = func(string, int) error { return errTrouble }
-	if _, err := s.Stat(t.Context(), "key"); !errors.Is(err, errTrouble) {
-		t.Fatal(err)
+// Delays double up to a bound, and their upper half is chance.
+func TestDelay(t *testing.T) {
+	r := defaultRetry()
+	whole := []time.Duration{200, 400, 800, 1600, 3200, 5000, 5000} // ms
+	for _, part := range []float64{0, 0.25, 0.5} {
+		r.jitter = func() float64 { return part }
+		for attempt := 1; attempt < 100; attempt++ {
+			ms := whole[min(attempt, len(whole))-1] * time.Millisecond
+			if got, want := r.delay(attempt), ms/2+time.Duration(part*float64(ms/2)); got != want {
+				t.Errorf("attempt %d, jitter %v: %v, want %v", attempt, part, got, want)
+			}
+		}
 	}
-	if got := slices.Max(*slept); got > s.retry.max {
-		t.Errorf("slept %v, more than %v", got, s.retry.max)
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		d := defaultRetry().delay(3)
+		if d < 400*time.Millisecond || d > 800*time.Millisecond {
+			t.Errorf("%v", d)
+		}
+		seen[d] = true
+	}
+	if len(seen) < 50 {
+		t.Errorf("of 100 delays %d differ", len(seen))
 	}
 }
 
+// A bucket that takes long to fail is not asked as often.
+func TestPatience(t *testing.T) {
+	for _, r := range reads {
+		inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+			b.Inject(func(op fault.Op) fault.Effect {
+				if op.Kind == r.kind {
+					time.Sleep(50 * time.Second) // of the bubble
+				}
+				return fault.Fail
+			})
+			if err := r.do(t.Context(), s); !errors.Is(err, fault.ErrBroken) {
+				t.Errorf("%s: %v", r.name, err)
+			}
+			if n, _ := b.Count(r.kind, ""); n != 3 {
+				t.Errorf("%s: %d attempts of 50 s within %v, want 3", r.name, n, s.retry.patience)
+			}
+		})
+	}
+}
+
+// A bucket that does not answer is given up, and asked again: the drivers know
+// no time-outs.
+func TestSilence(t *testing.T) {
+	for _, r := range reads {
+		inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+			never := make(chan struct{})
+			b.Inject(fault.Rules(fault.Rule{Kinds: r.kind, Times: 1, Effect: fault.Wait(never)}))
+			d := took(func() {
+				if err := r.do(t.Context(), s); err != nil {
+					t.Errorf("%s: %v", r.name, err)
+				}
+			})
+			if want := s.retry.silence + 150*time.Millisecond; d != want {
+				t.Errorf("%s: took %v, want %v", r.name, d, want)
+			}
+			b.Inject(fault.Rules(fault.Rule{Effect: fault.Wait(never)}))
+			err := r.do(t.Context(), s)
+			if err == nil || !strings.Contains(err.Error(), "has sent nothing for 1m0s") || errors.Is(err, context.Canceled) {
+				t.Errorf("%s: got %v", r.name, err)
+			}
+		})
+	}
+}
+
+// A body that comes slowly is not given up.
+func TestSlowBody(t *testing.T) {
+	inTrouble(t, func(t *testing.T, _ *Store, b *fault.Bucket) {
+		s := New(blob.NewBucket(lame{b}), "somewhere")
+		defer s.Close()
+		d := took(func() {
+			if data, err := s.Get(t.Context(), "key", 10); string(data) != "0123456789" {
+				t.Errorf("got %q, %v", data, err)
+			}
+		})
+		if n, _ := b.Count(fault.Get, ""); n != 1 || d < 10*50*time.Second {
+			t.Errorf("%d attempts in %v", n, d)
+		}
+	})
+}
+
+// A lame bucket gives a byte every 50 seconds.
+type lame struct{ *fault.Bucket }
+
+func (b lame) NewRangeReader(ctx context.Context, key string, off, n int64, o *driver.ReaderOptions) (driver.Reader, error) {
+	r, err := b.Bucket.NewRangeReader(ctx, key, off, n, o)
+	return lameReader{r, ctx}, err
+}
+
+type lameReader struct {
+	driver.Reader
+	ctx context.Context
+}
+
+func (r lameReader) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(50 * time.Second): // of the bubble
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+	return r.Reader.Read(p[:1])
+}
+
+// What changes the bucket is asked for once, whatever comes of it.
 func TestWritesAreNotRepeated(t *testing.T) {
-	s, b, slept := inTrouble(t)
-	b.fail = func(string, int) error { return errTrouble }
-	for name, err := range map[string]error{
-		"create": s.PutNew(t.Context(), "new", nil),
-		"put":    s.Put(t.Context(), "new", nil),
-		"delete": s.Delete(t.Context(), "key"),
+	for _, effect := range []fault.Effect{
+		fault.Fail, fault.Lose, fault.Delay(0), fault.Refuse,
+		fault.Fail.With(fault.Coded(gcerrors.Internal)), fault.Fail.With(fault.Coded(gcerrors.ResourceExhausted)),
+		fault.Fail.With(fault.Coded(gcerrors.DeadlineExceeded)), fault.Fail.With(syscall.ECONNRESET),
 	} {
-		if !errors.Is(err, errTrouble) {
-			t.Errorf("%s: got %v", name, err)
-		}
-	}
-	if b.calls["write"] != 2 || b.calls["delete"] != 1 || len(*slept) > 0 {
-		t.Errorf("got %v, slept %v, want one call each", b.calls, *slept)
+		inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+			b.Inject(fault.Rules(fault.Rule{Kinds: fault.Writes, Effect: effect}))
+			d := took(func() {
+				for name, err := range map[string]error{
+					"create": s.PutNew(t.Context(), "new", nil),
+					"put":    s.Put(t.Context(), "newer", nil),
+					"delete": s.Delete(t.Context(), "key"),
+				} {
+					if err == nil {
+						t.Errorf("%v: %s: no error", effect, name)
+					}
+				}
+			})
+			if n, _ := b.Count(fault.Any, ""); n != 3 || d != 0 {
+				t.Errorf("%v: %d operations in %v, want each once: %v", effect, n, d, b.Log())
+			}
+		})
 	}
 }
 
-func TestWhatIsNotRepeated(t *testing.T) {
-	for _, code := range []gcerrors.ErrorCode{
-		gcerrors.NotFound, gcerrors.PermissionDenied, gcerrors.InvalidArgument, gcerrors.Unimplemented, gcerrors.FailedPrecondition,
-	} {
-		for _, r := range reads {
-			s, b, slept := inTrouble(t)
-			b.code = code
-			b.fail = func(string, int) error { return errTrouble }
-			if err := r.do(t.Context(), s); !errors.Is(err, errTrouble) {
-				t.Errorf("%v, %s: got %v", code, r.name, err)
-			}
-			if b.calls[r.call] != 1 || len(*slept) > 0 {
-				t.Errorf("%v, %s: %d calls, slept %v, want one", code, r.name, b.calls[r.call], *slept)
-			}
-		}
-	}
-}
-
-func TestRetryable(t *testing.T) {
+func TestClassification(t *testing.T) {
 	tests := []struct {
 		err  error
 		want bool
 	}{
-		{errors.New("anything"), true},
+		{fault.Coded(gcerrors.NotFound), false},
+		{fault.Coded(gcerrors.AlreadyExists), false},
+		{fault.Coded(gcerrors.PermissionDenied), false},
+		{fault.Coded(gcerrors.InvalidArgument), false},
+		{fault.Coded(gcerrors.Unimplemented), false},
+		{fault.Coded(gcerrors.FailedPrecondition), false},
+		{fault.Coded(gcerrors.Canceled), false},
+		{fault.Coded(gcerrors.Unknown), true},
+		{fault.Coded(gcerrors.Internal), true},
+		{fault.Coded(gcerrors.ResourceExhausted), true},
+		{fault.Coded(gcerrors.DeadlineExceeded), true},
+		{fault.ErrBroken, true},
 		{io.ErrUnexpectedEOF, true},
 		{os.NewSyscallError("read", syscall.ECONNRESET), true},
 		{os.NewSyscallError("open", syscall.ESTALE), true},
 		{os.NewSyscallError("open", syscall.EMFILE), true},
 		{os.NewSyscallError("read", syscall.ETIMEDOUT), true},
 		{os.NewSyscallError("read", syscall.EIO), false},
+		{os.NewSyscallError("write", syscall.ENOSPC), false},
 		{os.NewSyscallError("open", syscall.ELOOP), false},
 		{fmt.Errorf("range: %w", ErrShort), false},
 		{fmt.Errorf("size: %w", ErrTooLarge), false},
-		{context.Canceled, false},
+		{fmt.Errorf("sync: %w", ErrNotDurable), false},
 	}
 	for _, tt := range tests {
-		if got := retryable(tt.err); got != tt.want {
-			t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
+		for _, r := range reads {
+			inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+				b.Inject(fault.Rules(fault.Rule{Kinds: r.kind, Effect: fault.Fail.With(tt.err)}))
+				err := r.do(t.Context(), s)
+				n, _ := b.Count(r.kind, "")
+				if want := map[bool]int{false: 1, true: s.retry.attempts}[tt.want]; n != want || err == nil {
+					t.Errorf("%v, %s: %d attempts, error %v, want %d", tt.err, r.name, n, err, want)
+				}
+				if got := MayPass(fmt.Errorf("reading: %w", err)); got != tt.want {
+					t.Errorf("%v, %s: MayPass %v, want %v", err, r.name, got, tt.want)
+				}
+			})
 		}
 	}
 }
 
-func TestCancelEndsTheWaiting(t *testing.T) {
-	for _, r := range reads {
-		s, b, _ := inTrouble(t)
+// What the store itself says will not pass either.
+func TestMayPassOfTheStore(t *testing.T) {
+	inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+		_, missing := s.Get(t.Context(), "missing", 10)
+		_, large := s.Get(t.Context(), "key", 9)
+		_, short := s.GetRange(t.Context(), "key", 5, 6)
+		taken := s.PutNew(t.Context(), "key", nil)
+		bad := s.PutNew(t.Context(), "KEY", nil)
 		ctx, cancel := context.WithCancel(t.Context())
-		s.retry.sleep = func(context.Context, time.Duration) error {
-			cancel()
-			return ctx.Err()
-		}
-		b.fail = func(string, int) error { return errTrouble }
-		if err := r.do(ctx, s); !errors.Is(err, errTrouble) || b.calls[r.call] != 1 {
-			t.Errorf("%s: got %v after %d calls, want the bucket's error after one", r.name, err, b.calls[r.call])
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := sleep(ctx, time.Hour); !errors.Is(err, context.Canceled) {
-		t.Errorf("sleep: got %v", err)
-	}
-}
-
-// The clouds refuse a range past the end with a status that has no code here.
-func TestRangeRefusedByTheBucket(t *testing.T) {
-	s, b, slept := inTrouble(t)
-	b.fail = func(call string, _ int) error {
-		if call == "read" {
-			return errTrouble
-		}
-		return nil
-	}
-	_, err := s.GetRange(t.Context(), "key", 8, 3)
-	if !errors.Is(err, ErrShort) || b.calls["read"] != 1 || len(*slept) > 0 {
-		t.Errorf("got %v after %v, slept %v, want ErrShort at once", err, b.calls, *slept)
-	}
-	if want := "get key: shorter than expected: it has 10 bytes, wanted are 3 at 8"; err == nil || err.Error() != want {
-		t.Errorf("got %q, want %q", err, want)
-	}
-	if _, err := s.GetRange(t.Context(), "key", 7, 3); !errors.Is(err, errTrouble) || errors.Is(err, ErrShort) {
-		t.Errorf("a range inside the object: got %v", err)
-	}
-}
-
-// brokenReader ends early, runs on, or lies about the size.
-type brokenReader struct {
-	driver.Reader
-	limit int64
-	extra string
-	size  int64
-}
-
-func (r *brokenReader) Attributes() *driver.ReaderAttributes {
-	attrs := *r.Reader.Attributes()
-	if r.size != 0 {
-		attrs.Size = r.size
-	}
-	return &attrs
-}
-
-func (r *brokenReader) Read(p []byte) (int, error) {
-	if r.limit == 0 {
-		n := copy(p, r.extra)
-		r.extra = r.extra[n:]
-		if n == 0 {
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-	n, err := r.Reader.Read(p[:min(int64(len(p)), r.limit)])
-	r.limit -= int64(n)
-	return n, err
-}
-
-func TestBodyThatBreaksOff(t *testing.T) {
-	s, b, slept := inTrouble(t)
-	broken := 2
-	b.reader = func(r driver.Reader) driver.Reader {
-		if broken--; broken >= 0 {
-			return &brokenReader{Reader: r, limit: 2}
-		}
-		return r
-	}
-	if data, err := s.Get(t.Context(), "key", 10); err != nil || string(data) != "0123456789" || len(*slept) != 2 {
-		t.Errorf("got %q, error %v, %d repetitions", data, err, len(*slept))
-	}
-	broken = 1000
-	if _, err := s.Get(t.Context(), "key", 10); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("get: got %v", err)
-	}
-	if _, err := s.GetRange(t.Context(), "key", 1, 5); !errors.Is(err, ErrShort) {
-		t.Errorf("range: got %v, want ErrShort", err)
-	}
-}
-
-func TestBucketThatLies(t *testing.T) {
-	tests := []struct {
-		name   string
-		reader brokenReader
-		want   string
-	}{
-		{"more bytes than its size", brokenReader{limit: 10, extra: "more"}, "sent more than"},
-		{"huge size", brokenReader{limit: 10, size: 1 << 60}, ErrTooLarge.Error()},
-		{"no size", brokenReader{limit: 10, size: -1}, "does not say how long"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s, b, _ := inTrouble(t)
-			b.reader = func(r driver.Reader) driver.Reader {
-				broken := tt.reader
-				broken.Reader = r
-				return &broken
+		cancel()
+		canceled := s.PutNew(ctx, "new", nil)
+		s.Close()
+		closed := s.PutNew(t.Context(), "new", nil)
+		for _, err := range []error{missing, large, short, taken, bad, canceled, closed, nil, errors.New("another's")} {
+			if MayPass(err) {
+				t.Errorf("%v may pass", err)
 			}
-			if data, err := s.Get(t.Context(), "key", 1000); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %q, error %v, want %q", data, err, tt.want)
-			}
-		})
-	}
-	t.Run("range ignored", func(t *testing.T) {
-		s, b, _ := inTrouble(t)
-		b.reader = func(r driver.Reader) driver.Reader { return &brokenReader{Reader: r, limit: 3, extra: "3456789"} }
-		if data, err := s.GetRange(t.Context(), "key", 0, 3); err == nil || !strings.Contains(err.Error(), "sent more than") {
-			t.Errorf("got %q, error %v", data, err)
 		}
 	})
 }
 
-// A listing that fails in the middle says so, and gives no entry after it.
-func TestListingThatBreaksOff(t *testing.T) {
-	s, b, _ := inTrouble(t)
-	for i := range pageSize + 1 {
-		if err := os.WriteFile(filepath.Join(b.dir, fmt.Sprintf("%04d", i)), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.fail = func(call string, n int) error {
-		if call == "list" && n > 1 {
-			return errTrouble
-		}
-		return nil
-	}
-	n, failed := 0, 0
-	for _, err := range s.List(t.Context(), "") {
-		switch {
-		case err != nil:
-			failed++
-		case failed > 0:
-			t.Fatal("an entry after the error")
-		default:
-			n++
-		}
-	}
-	if n != pageSize || failed != 1 {
-		t.Errorf("got %d entries and %d errors, want %d and 1", n, failed, pageSize)
+func TestCancelEndsTheWaiting(t *testing.T) {
+	for _, r := range reads {
+		inTrouble(t, func(t *testing.T, s *Store, b *fault.Bucket) {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			b.Inject(fault.Rules(fault.Rule{Effect: fault.Fail}))
+			d := took(func() {
+				if err := r.do(ctx, s); !errors.Is(err, fault.ErrBroken) {
+					t.Errorf("%s: got %v, want the bucket's error", r.name, err)
+				}
+			})
+			if n, _ := b.Count(r.kind, ""); n != 1 || d != 100*time.Millisecond {
+				t.Errorf("%s: %d attempts in %v", r.name, n, d)
+			}
+			if err := s.Pause(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("pause: %v", err)
+			}
+		})
 	}
 }

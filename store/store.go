@@ -11,8 +11,9 @@
 //   - A listing is complete or ends with an error.
 //   - No size that a bucket reports is allocated beyond the caller's bound.
 //
-// Reads are repeated when it may help; writes never are, because only the
-// caller can tell an unknown outcome from a lost race, by reading back.
+// Reads are repeated when it may help, within a budget of attempts and time;
+// writes never are, because only the caller can tell an unknown outcome from a
+// lost race, by reading back. [MayPass] and [Store.Pause] are for who has done so.
 // Methods of a Store may be called concurrently.
 package store
 
@@ -55,6 +56,14 @@ type Entry struct {
 // location names it in messages; it must hold no secret.
 func New(bucket *blob.Bucket, location string) *Store {
 	return &Store{bucket: bucket, location: location, retry: defaultRetry()}
+}
+
+// NewImpatient is New for tests whose bucket fails by chance: reads are repeated
+// as often, without a wait between them.
+func NewImpatient(bucket *blob.Bucket, location string) *Store {
+	s := New(bucket, location)
+	s.retry.base, s.retry.max = 0, 0
+	return s
 }
 
 // NewMemory makes an empty Store in memory, for tests.
@@ -106,7 +115,7 @@ func (s *Store) Stat(ctx context.Context, key string) (Entry, error) {
 	if err := s.check(ctx, "stat", key); err != nil {
 		return Entry{}, err
 	}
-	attrs, err := repeat(ctx, s.retry, func() (*blob.Attributes, error) {
+	attrs, err := repeat(ctx, s.retry, func(ctx context.Context, _ *pulse) (*blob.Attributes, error) {
 		return s.bucket.Attributes(ctx, key)
 	})
 	if err != nil {
@@ -148,7 +157,7 @@ type page struct {
 }
 
 func (s *Store) page(ctx context.Context, prefix string, token []byte) (page, error) {
-	return repeat(ctx, s.retry, func() (page, error) {
+	return repeat(ctx, s.retry, func(ctx context.Context, _ *pulse) (page, error) {
 		objects, next, err := s.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix})
 		return page{objects, next}, err
 	})

@@ -124,11 +124,12 @@ func (r report) far(t testing.TB, dir string) []string {
 		t.Fatal(err)
 	}
 	args := append([]string{"-mindepth", strconv.Itoa(depth + 1)}, r.match...)
-	args = append(append(args, "-printf", `\0\0%P\0`, "-execdir"), r.tool...)
+	args = append(append(args, "-printf", `\0\0%P\0:`, "-execdir"), r.tool...)
 	var list []string
-	// Names hold no NUL byte, so two of them begin what belongs to one file.
+	// Names hold no NUL byte, so two of them begin what belongs to one file. The
+	// colon keeps them apart from those of the next where the tool says nothing.
 	for one := range bytes.SplitSeq(find(t, dir, append(args, "{}", ";")...), []byte("\x00\x00")) {
-		if path, said, ok := bytes.Cut(one, []byte{0}); ok {
+		if path, said, ok := bytes.Cut(one, []byte("\x00:")); ok {
 			list = append(list, fmt.Sprintf("%s: %q", path, r.records(said)))
 		}
 	}

@@ -1,10 +1,12 @@
-package local
+package local_test
 
 import (
 	"context"
 	"net/http"
 	"strings"
 	"testing"
+
+	. "bluesky/store/local"
 
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/blob/drivertest"

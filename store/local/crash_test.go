@@ -1,4 +1,4 @@
-package local
+package local_test
 
 import (
 	"bytes"
@@ -8,8 +8,12 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	. "bluesky/store/local"
+	"bluesky/store/local/simdisk"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
@@ -26,7 +30,7 @@ var shapes = map[string][]string{
 
 func upload(b *blob.Bucket, key string, data []byte, exclusive bool) error {
 	return b.Upload(context.Background(), key, bytes.NewReader(data), &blob.WriterOptions{
-		ContentType: contentType, IfNotExist: exclusive,
+		ContentType: ContentType, IfNotExist: exclusive,
 	})
 }
 
@@ -64,12 +68,12 @@ func TestPowerCut(t *testing.T) {
 	for name, lacks := range shapes {
 		t.Run(name, func(t *testing.T) {
 			for limit := 0; ; limit++ {
-				disk := newSimDisk(lacks...)
-				disk.limit = limit
+				disk := simdisk.New(lacks...)
+				disk.CutAt(limit)
 				acked := runHistory(t, disk)
 				for seed := range uint64(12) {
 					rng := rand.New(rand.NewPCG(uint64(limit), seed))
-					checkSurvivors(t, fmt.Sprintf("power cut before call %d, seed %d", limit, seed), disk.afterPowerCut(rng), acked)
+					checkSurvivors(t, fmt.Sprintf("power cut before call %d, seed %d", limit, seed), disk.AfterPowerCut(rng), acked)
 				}
 				if acked == len(history) {
 					return
@@ -80,11 +84,11 @@ func TestPowerCut(t *testing.T) {
 }
 
 // runHistory returns how many steps were acknowledged before the power went.
-func runHistory(t *testing.T, disk *simDisk) int {
+func runHistory(t *testing.T, disk *simdisk.Disk) int {
 	b := blob.NewBucket(New(disk, time.Now))
 	for i, s := range history {
 		if err := s.do(b); err != nil {
-			if !errors.Is(err, errPowerCut) {
+			if !errors.Is(err, simdisk.ErrPowerCut) {
 				t.Fatalf("%+v: %v", s, err)
 			}
 			return i
@@ -93,7 +97,7 @@ func runHistory(t *testing.T, disk *simDisk) int {
 	return len(history)
 }
 
-func checkSurvivors(t *testing.T, when string, disk *simDisk, acked int) {
+func checkSurvivors(t *testing.T, when string, disk *simdisk.Disk, acked int) {
 	t.Helper()
 	want := map[string][]string{} // the values that a key may have; "" is absent
 	for i, s := range history[:min(acked+1, len(history))] {
@@ -147,7 +151,7 @@ func contents(t *testing.T, b *blob.Bucket) map[string]string {
 		if err != nil {
 			t.Fatalf("read %s: %v", o.Key, err)
 		}
-		if strings.Contains(o.Key, tempPrefix) {
+		if strings.Contains(o.Key, TempPrefix) {
 			t.Fatalf("temporary file %s is listed", o.Key)
 		}
 		got[o.Key] = string(data)
@@ -156,7 +160,7 @@ func contents(t *testing.T, b *blob.Bucket) map[string]string {
 }
 
 func TestNoExclusiveCreate(t *testing.T) {
-	disk := newSimDisk("create unnamed", "link unnamed", "link", "rename new")
+	disk := simdisk.New("create unnamed", "link unnamed", "link", "rename new")
 	b := blob.NewBucket(New(disk, time.Now))
 	err := upload(b, "gen/0", []byte("x"), true)
 	if !errors.Is(err, ErrNoExclusiveCreate) {
@@ -177,7 +181,7 @@ func TestNoExclusiveCreate(t *testing.T) {
 func TestExclusiveInEveryShape(t *testing.T) {
 	for name, lacks := range shapes {
 		t.Run(name, func(t *testing.T) {
-			b := blob.NewBucket(New(newSimDisk(lacks...), time.Now))
+			b := blob.NewBucket(New(simdisk.New(lacks...), time.Now))
 			for i, want := range []gcerrors.ErrorCode{gcerrors.OK, gcerrors.FailedPrecondition} {
 				err := upload(b, "gen/0", []byte{byte('a' + i)}, true)
 				if got := gcerrors.Code(err); got != want {
@@ -193,17 +197,17 @@ func TestExclusiveInEveryShape(t *testing.T) {
 
 // A folder that vanished under a running process is made again, durably.
 func TestFolderRemovedMeanwhile(t *testing.T) {
-	disk := newSimDisk()
+	disk := simdisk.New()
 	b := blob.NewBucket(New(disk, time.Now))
 	if err := upload(b, "seg/ab/1", []byte("x"), true); err != nil {
 		t.Fatal(err)
 	}
-	disk.root.change(func(m map[string]any) { delete(m, "seg") })
+	disk.Forget("seg")
 	if err := upload(b, "seg/ab/2", []byte("y"), true); err != nil {
 		t.Fatal(err)
 	}
 	for seed := range uint64(20) {
-		after := blob.NewBucket(New(disk.afterPowerCut(rand.New(rand.NewPCG(1, seed))), time.Now))
+		after := blob.NewBucket(New(disk.AfterPowerCut(rand.New(rand.NewPCG(1, seed))), time.Now))
 		if got := contents(t, after)["seg/ab/2"]; got != "y" {
 			t.Fatalf("seed %d: got %q after a power cut, want y", seed, got)
 		}
@@ -211,12 +215,12 @@ func TestFolderRemovedMeanwhile(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	disk := newSimDisk()
+	disk := simdisk.New()
 	dir, err := disk.OpenDir(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{tempPrefix + "abandoned", "stays"} {
+	for _, name := range []string{TempPrefix + "abandoned", "stays"} {
 		if _, err := dir.Create(name); err != nil {
 			t.Fatal(err)
 		}
@@ -224,16 +228,64 @@ func TestSweep(t *testing.T) {
 	for _, tt := range []struct {
 		age  time.Duration
 		want error
-	}{{strayAge - time.Minute, nil}, {strayAge + time.Minute, fs.ErrNotExist}} {
+	}{{StrayAge - time.Minute, nil}, {StrayAge + time.Minute, fs.ErrNotExist}} {
 		now := func() time.Time { return time.Now().Add(tt.age) }
 		if err := upload(blob.NewBucket(New(disk, now)), "key"+fmt.Sprint(tt.age), []byte("x"), true); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := dir.Lstat(tempPrefix + "abandoned"); !errors.Is(err, tt.want) {
+		if _, err := dir.Lstat(TempPrefix + "abandoned"); !errors.Is(err, tt.want) {
 			t.Errorf("stray after %v: got %v, want %v", tt.age, err, tt.want)
 		}
 		if _, err := dir.Lstat("stays"); err != nil {
 			t.Errorf("an object was swept after %v: %v", tt.age, err)
 		}
+	}
+}
+
+// lateFS is an FS in which something happens at the last moment before a file
+// gets a name.
+type lateFS struct {
+	FS
+	before func()
+}
+
+func (f lateFS) OpenDir(name string) (Dir, error) {
+	d, err := f.FS.OpenDir(name)
+	return lateDir{d, f.before}, err
+}
+
+type lateDir struct {
+	Dir
+	before func()
+}
+
+func (d lateDir) LinkUnnamed(file File, name string) error {
+	d.before()
+	return d.Dir.LinkUnnamed(file, name)
+}
+
+func (d lateDir) Link(old, name string) error      { d.before(); return d.Dir.Link(old, name) }
+func (d lateDir) RenameNew(old, name string) error { d.before(); return d.Dir.RenameNew(old, name) }
+func (d lateDir) Rename(old, name string) error    { d.before(); return d.Dir.Rename(old, name) }
+
+// TestExclusiveAtTheLastMoment: a writer that takes the name between the look
+// and the link of another has it.
+func TestExclusiveAtTheLastMoment(t *testing.T) {
+	for name, lacks := range shapes {
+		t.Run(name, func(t *testing.T) {
+			disk := simdisk.New(lacks...)
+			once := sync.OnceFunc(func() {
+				if err := upload(blob.NewBucket(New(disk, time.Now)), "gen/0", []byte("winner"), true); err != nil {
+					t.Error(err)
+				}
+			})
+			late := blob.NewBucket(New(lateFS{disk, once}, time.Now))
+			if err := upload(late, "gen/0", []byte("loser"), true); gcerrors.Code(err) != gcerrors.FailedPrecondition {
+				t.Errorf("the loser got %v", err)
+			}
+			if got := contents(t, late)["gen/0"]; got != "winner" {
+				t.Errorf("got %q", got)
+			}
+		})
 	}
 }

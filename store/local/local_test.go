@@ -1,4 +1,4 @@
-package local
+package local_test
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -15,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	. "bluesky/store/local"
+	"bluesky/store/local/simdisk"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -156,24 +158,23 @@ func TestLinksAreNotFollowed(t *testing.T) {
 }
 
 func TestListErrorsAreErrors(t *testing.T) {
-	f := &faults{FS: newSimDisk(), fail: -1, err: syscall.EIO}
+	f := simdisk.NewRefuser(simdisk.New())
 	b := blob.NewBucket(New(f, time.Now))
 	for i := range 5 {
 		put(t, b, fmt.Sprintf("seg/%d/1", i), "x")
 	}
-	list := func() ([]*blob.ListObject, error) {
-		f.calls = 0
+	list := func(refused int) ([]*blob.ListObject, error) {
+		f.Refuse(refused, syscall.EIO, false)
 		objects, _, err := b.ListPage(t.Context(), blob.FirstPageToken, 100, nil)
 		return objects, err
 	}
-	if objects, err := list(); err != nil || len(objects) != 5 {
+	if objects, err := list(-1); err != nil || len(objects) != 5 {
 		t.Fatalf("got %d objects, error %v", len(objects), err)
 	}
-	for n := range f.calls {
-		f.fail, f.hit = n, ""
-		objects, err := list()
+	for n := range f.Calls() {
+		objects, err := list(n)
 		if !errors.Is(err, syscall.EIO) || objects != nil {
-			t.Errorf("call %d (%s) refused: got %d objects, error %v", n, f.hit, len(objects), err)
+			t.Errorf("call %d (%s) refused: got %d objects, error %v", n, f.Hit(), len(objects), err)
 		}
 	}
 }
@@ -195,7 +196,7 @@ func TestForeignFilesAreNoObjects(t *testing.T) {
 // All ways to cut a listing into pages give the same keys, in order, whether
 // one Bucket gives all pages or each page comes from a new one.
 func TestPages(t *testing.T) {
-	disk := newSimDisk()
+	disk := simdisk.New()
 	b := blob.NewBucket(New(disk, time.Now))
 	var want []string
 	for _, key := range []string{"a", "b-c", "b/a/x", "b/a/y", "b/b", "b0", "c/d/e/f", "c/d/e/g", "c/d0", "d/%/", "d/.tmp-x", "z/A", "z/a"} {
@@ -243,7 +244,7 @@ func listInPages(t *testing.T, fsys FS, prefix string, size int, fresh bool) []s
 
 // What is deleted between two pages is left out; the rest is listed.
 func TestListWhileDeleting(t *testing.T) {
-	disk := newSimDisk()
+	disk := simdisk.New()
 	drv := New(disk, time.Now)
 	b := blob.NewBucket(drv)
 	for _, key := range []string{"a/1", "a/2", "a/3", "a/4", "b/1", "c/1"} {
@@ -256,7 +257,7 @@ func TestListWhileDeleting(t *testing.T) {
 	if err := b.Delete(t.Context(), "a/3"); err != nil {
 		t.Fatal(err)
 	}
-	disk.root.change(func(m map[string]any) { delete(m, "b") })
+	disk.Forget("b")
 	rest, err := drv.ListPaged(t.Context(), &driver.ListOptions{PageToken: first.NextPageToken})
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +269,7 @@ func TestListWhileDeleting(t *testing.T) {
 	if want := []string{"a/1", "a/2", "a/4", "c/1"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	disk.root.change(func(m map[string]any) { delete(m, "a") })
+	disk.Forget("a")
 	if rest, err = drv.ListPaged(t.Context(), &driver.ListOptions{PageToken: first.NextPageToken}); err != nil || len(rest.Objects) != 1 {
 		t.Errorf("without the folder of the token: got %d objects, error %v, want one", len(rest.Objects), err)
 	}
@@ -277,7 +278,7 @@ func TestListWhileDeleting(t *testing.T) {
 // A listing in pages reads each folder once, and abandoned ones take no more
 // than their share of memory.
 func TestPagesDoNotRepeatTheWalk(t *testing.T) {
-	disk := newSimDisk()
+	disk := simdisk.New()
 	dir, err := disk.OpenDir(".")
 	if err != nil {
 		t.Fatal(err)
@@ -288,22 +289,22 @@ func TestPagesDoNotRepeatTheWalk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := &faults{FS: disk, fail: -1}
+	f := simdisk.NewRefuser(disk)
 	if got := len(listInPages(t, f, "", 10, false)); got != n {
 		t.Fatalf("got %d keys, want %d", got, n)
 	}
 	// One lstat for each object, one open and close for each page, one walk.
-	if limit := n + 2*n/10 + 20; f.calls > limit {
-		t.Errorf("%d pages took %d calls, want at most %d", n/10, f.calls, limit)
+	if limit := n + 2*n/10 + 20; f.Calls() > limit {
+		t.Errorf("%d pages took %d calls, want at most %d", n/10, f.Calls(), limit)
 	}
 	b := New(f, time.Now)
-	for i := range 10 * maxWalks {
+	for i := range 10 * MaxWalks {
 		if _, err := b.ListPaged(t.Context(), &driver.ListOptions{PageSize: i + 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(b.walks) != maxWalks {
-		t.Errorf("%d abandoned walks are kept, want %d", len(b.walks), maxWalks)
+	if got := Walks(b); got != MaxWalks {
+		t.Errorf("%d abandoned walks are kept, want %d", got, MaxWalks)
 	}
 }
 
@@ -326,7 +327,7 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	for i := range 20 {
 		put(t, b, fmt.Sprintf("seg/a%d", i), "x")
 		_ = upload(b, "seg/1", nil, true)
-		_ = b.Upload(ctx, "seg/2", bytes.NewReader(nil), &blob.WriterOptions{ContentType: contentType})
+		_ = b.Upload(ctx, "seg/2", bytes.NewReader(nil), &blob.WriterOptions{ContentType: ContentType})
 		_, _ = b.ReadAll(t.Context(), "seg/1")
 		_, _ = b.ReadAll(t.Context(), "seg/missing")
 		_, _ = b.ReadAll(t.Context(), "seg")
@@ -339,77 +340,25 @@ func TestDescriptorsAreClosed(t *testing.T) {
 	}
 }
 
-// TestRaceOfProcesses starts this test again as four processes, which create
-// the same keys. Each key must have one winner.
-func TestRaceOfProcesses(t *testing.T) {
-	const keys = 100
-	if dir := os.Getenv("BLUESKY_TEST_RACE"); dir != "" {
-		b := open(t, dir)
-		for i := range keys {
-			err := upload(b, fmt.Sprintf("gen/%d", i), fmt.Appendf(nil, "%d", os.Getpid()), true)
-			if err == nil {
-				fmt.Printf("won %d %d\n", i, os.Getpid())
-			} else if gcerrors.Code(err) != gcerrors.FailedPrecondition {
-				t.Error(err)
-			}
-		}
-		return
-	}
-	dir := t.TempDir()
-	var outs [4]bytes.Buffer
-	var cmds [4]*exec.Cmd
-	for i := range cmds {
-		cmds[i] = exec.Command(os.Args[0], "-test.run=^TestRaceOfProcesses$")
-		cmds[i].Env = append(os.Environ(), "BLUESKY_TEST_RACE="+dir)
-		cmds[i].Stdout = &outs[i]
-		if err := cmds[i].Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	won := map[string]string{}
-	for i := range cmds {
-		if err := cmds[i].Wait(); err != nil {
-			t.Errorf("process %d: %v\n%s", i, err, outs[i].String())
-		}
-		for line := range strings.Lines(outs[i].String()) {
-			var key, pid string
-			if n, _ := fmt.Sscanf(line, "won %s %s", &key, &pid); n == 2 {
-				if won[key] != "" {
-					t.Errorf("gen/%s was won by %s and %s", key, won[key], pid)
-				}
-				won[key] = pid
-			}
-		}
-	}
-	if len(won) != keys {
-		t.Errorf("%d keys were won, want %d", len(won), keys)
-	}
-	for key, data := range contents(t, open(t, dir)) {
-		if want := won[strings.TrimPrefix(key, "gen/")]; data != want {
-			t.Errorf("%s holds the bytes of %s, its winner is %s", key, data, want)
-		}
-	}
-}
-
 func FuzzElements(f *testing.F) {
 	for _, e := range []string{"", ".", "..", "plain-0.9_", ".tmp-x", ".tmp", "UPPER", "%", "%2f", "☺", "a b", "\x00\xff"} {
 		f.Add(e)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if strings.Contains(s, "/") {
-			if e, ok := decodeElement(s); ok {
+			if e, ok := DecodeElement(s); ok {
 				t.Fatalf("%q decodes to %q", s, e)
 			}
 			return
 		}
-		name := encodeElement(s)
-		if name == "." || name == ".." || strings.HasPrefix(name, tempPrefix) || strings.ContainsAny(name, "/\\\x00") {
+		name := EncodeElement(s)
+		if name == "." || name == ".." || strings.HasPrefix(name, TempPrefix) || strings.ContainsAny(name, "/\\\x00") {
 			t.Fatalf("%q has the unsafe name %q", s, name)
 		}
-		if got, ok := decodeElement(name); !ok || got != s {
+		if got, ok := DecodeElement(name); !ok || got != s {
 			t.Fatalf("%q: name %q decodes to %q, %v", s, name, got, ok)
 		}
-		if e, ok := decodeElement(s); ok && encodeElement(e) != s {
+		if e, ok := DecodeElement(s); ok && EncodeElement(e) != s {
 			t.Fatalf("name %q decodes to %q, which has another name", s, e)
 		}
 	})

@@ -1,6 +1,6 @@
 //go:build unix
 
-package local
+package local_test
 
 import (
 	"fmt"
@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	. "bluesky/store/local"
 )
 
 func TestModes(t *testing.T) {
@@ -26,7 +28,7 @@ func TestModes(t *testing.T) {
 				t.Fatal(err)
 			}
 			for path, want := range map[string]fs.FileMode{
-				"..": dirMode, ".": dirMode, "seg": dirMode, "seg/ab": dirMode, "seg/ab/1": fileMode, "seg/ab/2": fileMode,
+				"..": DirMode, ".": DirMode, "seg": DirMode, "seg/ab": DirMode, "seg/ab/1": FileMode, "seg/ab/2": FileMode,
 			} {
 				info, err := os.Lstat(filepath.Join(dir, path))
 				if err != nil {

@@ -1,0 +1,67 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/store"
+)
+
+func (r *Repo) meta(run Run) index.Meta {
+	return index.Meta{Repository: r.config.ID, Name: run.Name, Size: int64(run.Size), Hash: run.Hash}
+}
+
+// CachedRun returns a registered run from the cache of this machine, whatever
+// the bucket has. The error wraps [store.ErrNotFound] where the cache does not
+// have it whole.
+func (r *Repo) CachedRun(ctx context.Context, run Run) (*index.Run, error) {
+	return r.cache.Run(ctx, r.meta(run), func(context.Context) ([]byte, error) { return nil, store.ErrNotFound })
+}
+
+// RunBytes reads a registered run from the bucket. The problem is what is wrong
+// with it, nil if nothing is: that it is missing, or that its bytes are not those
+// that its statement describes. The error says that the bucket could not tell.
+func (r *Repo) RunBytes(ctx context.Context, run Run) (data []byte, problem, err error) {
+	data, err = r.store.Get(ctx, run.Name.Key(), int64(run.Size))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, errors.New("missing"), nil
+	case errors.Is(err, store.ErrTooLarge):
+		return nil, errors.New("longer than it was registered"), nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("run %s: %w", run.Name, err)
+	case uint64(len(data)) < run.Size:
+		return nil, fmt.Errorf("%d bytes, registered were %d", len(data), run.Size), nil
+	case !index.IsRun(data, run.Hash):
+		return nil, errors.New("its bytes are not those that were registered"), nil
+	}
+	return data, nil, nil
+}
+
+// RestoreRun puts a registered run under its name again, where it is missing or
+// damaged. This is the one place where bluesky writes over a name; what it
+// writes is what the signed statement describes to the bit, or it writes
+// nothing. A missing run is created, which append-only credentials allow. The put is the commit point: before it the bucket has the damage,
+// after it the run, whole. It is read back before RestoreRun returns nil.
+//
+// The error wraps [object.ErrCorrupt] for other bytes than the registered ones.
+func (r *Repo) RestoreRun(ctx context.Context, run Run, data []byte) error {
+	if uint64(len(data)) != run.Size || !index.IsRun(data, run.Hash) {
+		return fmt.Errorf("run %s: %w: not the bytes that were registered", run.Name, object.ErrCorrupt)
+	}
+	putErr := r.store.PutNew(ctx, run.Name.Key(), data)
+	if errors.Is(putErr, store.ErrExists) {
+		putErr = r.store.Put(ctx, run.Name.Key(), data)
+	}
+	if errors.Is(putErr, store.ErrNotDurable) {
+		return fmt.Errorf("run %s: %w", run.Name, putErr) // reading it back proves nothing
+	}
+	_, problem, err := r.RunBytes(ctx, run)
+	if err == nil && problem == nil {
+		return nil // also after a lost reply
+	}
+	return fmt.Errorf("run %s was put, and is not there: %w", run.Name, errors.Join(putErr, problem, err))
+}
