@@ -29,7 +29,7 @@ func TestConcurrentBackups(t *testing.T) {
 func TestSoakConcurrentBackups(t *testing.T) {
 	limit := soak(t)
 	for began := time.Now(); time.Since(began) < limit && !t.Failed(); {
-		backUpTogether(t, 8, 20, limit-time.Since(began))
+		t.Run("", func(t *testing.T) { backUpTogether(t, 8, 20, limit-time.Since(began)) })
 	}
 }
 
