@@ -84,19 +84,28 @@ func TestAddListRemove(t *testing.T) {
 	if first == second {
 		first = list[1].ID
 	}
-	if _, err := ring.Remove(t.Context(), second); !errors.Is(err, ErrSlotInUse) {
+	if err := ring.Remove(t.Context(), second); !errors.Is(err, ErrSlotInUse) {
 		t.Errorf("removing its own: %v", err)
 	}
-	if restored, err := ring.Remove(t.Context(), first); err != nil || restored {
-		t.Fatalf("restored %v, %v", restored, err)
+	if err := ring.Remove(t.Context(), first); err != nil {
+		t.Fatal(err)
 	}
 	if opens(t, st, "first") || !opens(t, st, "second") {
 		t.Error("the wrong slot was removed")
 	}
-	if _, err := ring.Remove(t.Context(), second); !errors.Is(err, ErrLastSlot) {
+	// The own one has moved, and says what it said.
+	moved, err := ring.Slots(t.Context())
+	if err != nil || len(moved) != 1 || !moved[0].Current || moved[0].ID == second || string(moved[0].Info.Host) != "h2" ||
+		string(moved[0].Info.User) != "u2" || moved[0].Info.Created.Sec != 2e9 {
+		t.Fatalf("left are %+v, %v", moved, err)
+	}
+	if params, err := seal.ParamsOf(ring.slot.Data); err != nil || params != cheapSlot {
+		t.Errorf("its costs are %+v, %v", params, err)
+	}
+	if err := ring.Remove(t.Context(), moved[0].ID); !errors.Is(err, ErrLastSlot) {
 		t.Errorf("removing the last: %v", err)
 	}
-	if _, err := ring.Remove(t.Context(), first); err != nil {
+	if err := ring.Remove(t.Context(), first); err != nil {
 		t.Errorf("removing one that is gone already: %v", err)
 	}
 	if !opens(t, st, "second") {
@@ -124,10 +133,10 @@ func TestChange(t *testing.T) {
 		twin != seal.SlotID(before) && change.Others[0] != twin {
 		t.Errorf("the old password opens %v too", change.Others)
 	}
-	if _, err := ring.Remove(t.Context(), change.Added); !errors.Is(err, ErrSlotInUse) {
+	if err := ring.Remove(t.Context(), change.Added); !errors.Is(err, ErrSlotInUse) {
 		t.Errorf("the ring goes on with another slot than the new one: %v", err)
 	}
-	if _, err := ring.Remove(t.Context(), change.Others[0]); err != nil {
+	if err := ring.Remove(t.Context(), change.Others[0]); err != nil {
 		t.Fatal(err)
 	}
 	if opens(t, st, "old") || !opens(t, st, "new") || !opens(t, st, "other") {
@@ -164,12 +173,12 @@ func TestForeignSlots(t *testing.T) {
 			t.Errorf("slot %s: %v, want %v", s.ID, s.Err, want)
 		}
 		if s.Current {
-			if _, err := ring.Remove(t.Context(), s.ID); !errors.Is(err, ErrLastSlot) {
+			if err := ring.Remove(t.Context(), ring.slot.ID); !errors.Is(err, ErrLastSlot) && !errors.Is(err, ErrSlotInUse) {
 				t.Errorf("the only one that is ours: %v", err)
 			}
 			continue
 		}
-		if _, err := ring.Remove(t.Context(), s.ID); err != nil {
+		if err := ring.Remove(t.Context(), s.ID); err != nil {
 			t.Errorf("slot %s: %v", s.ID, err)
 		}
 	}
@@ -261,8 +270,7 @@ func keyOperations() []keyOperation {
 			return Change{}, err
 		}, "p0", nil, map[string]bool{"p0": true, "p1": true, "new": true}, 2},
 		{"remove", func(ctx context.Context, g *Ring, second seal.SlotID) (Change, error) {
-			_, err := g.Remove(ctx, second)
-			return Change{}, err
+			return Change{}, g.Remove(ctx, second)
 		}, "p0", nil, map[string]bool{"p0": true, "p1": false}, 5},
 		{"change", func(ctx context.Context, g *Ring, _ seal.SlotID) (Change, error) {
 			return g.Change(ctx, newSlot("new"))
@@ -347,14 +355,13 @@ func (m *meeting) stop(t *testing.T, op keyOperation, k int, lost, forever bool)
 
 // TestKeyRemoversMeet lets two machines remove each other's slot, or one change
 // its own meanwhile, in random orders of their accesses to the bucket: one
-// password at least opens the repository when both are done.
+// password at least opens the repository at any time.
 func TestKeyRemoversMeet(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	remove := func(ctx context.Context, g *Ring, other seal.SlotID) error {
-		_, err := g.Remove(ctx, other)
-		return err
+		return g.Remove(ctx, other)
 	}
 	change := func(ctx context.Context, g *Ring, _ seal.SlotID) error {
 		_, err := g.Change(ctx, newSlot("new"))
@@ -362,19 +369,13 @@ func TestKeyRemoversMeet(t *testing.T) {
 	}
 	m := newMeeting(t)
 	const orders = 60
-	emptied := 0
 	for range orders {
 		order := random.Uint64()
-		if m.run(t, order, remove, remove) {
-			emptied++
-		}
+		m.run(t, order, remove, remove)
 		m.run(t, order, remove, change)
 		m.run(t, order, change, change)
 	}
-	if emptied == 0 {
-		t.Error("in no order were both slots gone for a moment: this test has lost its grip")
-	}
-	t.Logf("%d orders of 3 pairs; two removals left no slot for a moment in %d", orders, emptied)
+	t.Logf("%d orders of 3 pairs", orders)
 }
 
 // A meeting is a repository with two slots, of passwords p0 and p1.
@@ -399,9 +400,8 @@ func (m *meeting) open(t *testing.T) (*faulty, *store.Store) {
 }
 
 // run does both operations, each with its own ring and the slot of the other, in
-// the order that the bits of order give, and reports whether all slots were gone
-// for a moment.
-func (m *meeting) run(t *testing.T, order uint64, operations ...func(context.Context, *Ring, seal.SlotID) error) (emptied bool) {
+// the order that the bits of order give.
+func (m *meeting) run(t *testing.T, order uint64, operations ...func(context.Context, *Ring, seal.SlotID) error) {
 	t.Helper()
 	b, st := m.open(t)
 	turns := newTurns(order)
@@ -409,7 +409,9 @@ func (m *meeting) run(t *testing.T, order uint64, operations ...func(context.Con
 	b.turn = turns.wait
 	b.after = func(int, string, string) error {
 		isSlot := func(key string) bool { return strings.HasPrefix(key, "keys/") }
-		emptied = emptied || !slices.ContainsFunc(slices.Collect(maps.Keys(b.objects)), isSlot)
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(b.objects)), isSlot) {
+			t.Errorf("order %#x: there is no slot", order)
+		}
 		return nil
 	}
 	done := make(chan error)
@@ -426,7 +428,6 @@ func (m *meeting) run(t *testing.T, order uint64, operations ...func(context.Con
 	if !slices.ContainsFunc([]string{"p0", "p1", "new"}, func(p string) bool { return opens(t, st, p) }) {
 		t.Errorf("order %#x: no password opens the repository any more: %v", order, errs)
 	}
-	return emptied
 }
 
 // processKey finds in a context which of two processes it is of.
