@@ -37,6 +37,8 @@ type bucket struct {
 	ops, at       int  // operation number at fails, 0 for none
 	lost, forever bool // after it was done; and all later ones
 	struck        bool
+
+	unreadable map[string]error // what reading an object gives, until it is put again
 }
 
 func newBucket() *bucket {
@@ -154,6 +156,9 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, off, n int64, _
 		if !ok {
 			return errAbsent
 		}
+		if err := b.unreadable[key]; err != nil {
+			return err
+		}
 		size := int64(len(data))
 		data = data[min(off, size):]
 		if n >= 0 {
@@ -184,6 +189,7 @@ func (w *upload) Close() error {
 		if _, ok := w.b.objects[w.key]; ok && w.new {
 			return errTaken
 		}
+		delete(w.b.unreadable, w.key)
 		w.b.clock++
 		w.b.objects[w.key], w.b.times[w.key] = w.data.Bytes(), time.Unix(w.b.clock, 0)
 		return nil
