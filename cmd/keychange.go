@@ -115,6 +115,9 @@ func (e *env) removeKey(ctx context.Context, ring *keyring.Ring, name string) er
 		return withHint(fmt.Errorf("key %s: %w", quote(name), err), "bluesky key list shows all")
 	}
 	restored, err := ring.Remove(ctx, id)
+	if restored {
+		e.warn("somebody removed the key of your own password at the same time, the last there was: it was put back")
+	}
 	switch {
 	case errors.Is(err, keyring.ErrSlotInUse):
 		return withHint(fmt.Errorf("key %s is not removed: %w", shortKey(id), err), "give another password to remove it, or change it with bluesky key passwd")
@@ -122,9 +125,6 @@ func (e *env) removeKey(ctx context.Context, ring *keyring.Ring, name string) er
 		return withHint(fmt.Errorf("key %s is not removed: %w", shortKey(id), err), "add another with bluesky key add, or change it with bluesky key passwd")
 	case err != nil:
 		return err
-	}
-	if restored {
-		e.warn("somebody removed the key of your own password at the same time, the last there was: it was put back")
 	}
 	return e.printKeyChange(keyMessage{"key_removed", id.String()}, "removed key %s", shortKey(id))
 }

@@ -143,19 +143,29 @@ func (g *Ring) Remove(ctx context.Context, id seal.SlotID) (restored bool, err e
 	case !slices.ContainsFunc(list, func(s Slot) bool { return s.Current }):
 		return false, ErrOwnSlotGone
 	}
-	if err := g.repo.RemoveSlot(ctx, id); err != nil {
-		return false, err
-	}
-	return g.keepOne(ctx, id)
+	_, restored, err = g.remove(ctx, id)
+	return restored, err
 }
 
-// keepOne puts the ring's own slot back if no slot of its keys is left, now that
-// one has been removed. Of several who remove each other's slots, the last to
-// come here sees that none is left, and nobody removes what it puts back.
-func (g *Ring) keepOne(ctx context.Context, removed seal.SlotID) (restored bool, err error) {
+// remove deletes slot id and then sees to it that one is left: also after an
+// error, since the slot may be gone all the same, and where ctx has ended, since
+// that is a few operations only. removed says that the slot is gone for sure.
+func (g *Ring) remove(ctx context.Context, id seal.SlotID) (removed, restored bool, err error) {
+	removeErr := g.repo.RemoveSlot(ctx, id)
+	restored, err = g.keepOne(context.WithoutCancel(ctx))
+	if err != nil && removeErr == nil {
+		err = fmt.Errorf("key slot %s was removed, and %w", id, err)
+	}
+	return removeErr == nil, restored, errors.Join(removeErr, err)
+}
+
+// keepOne puts the ring's own slot back if no slot of its keys is left. Of
+// several who remove each other's slots, the last to come here sees that none is
+// left, and nobody removes what it puts back.
+func (g *Ring) keepOne(ctx context.Context) (restored bool, err error) {
 	list, err := g.Slots(ctx)
 	if err != nil {
-		return false, fmt.Errorf("key slot %s was removed, and what is left cannot be read: %w", removed, err)
+		return false, fmt.Errorf("what is left cannot be read: %w", err)
 	}
 	if slices.ContainsFunc(list, func(s Slot) bool { return s.Err == nil }) {
 		return false, nil
@@ -165,7 +175,7 @@ func (g *Ring) keepOne(ctx context.Context, removed seal.SlotID) (restored bool,
 		err = verify(slot, g.password, g.bundle)
 	}
 	if err != nil {
-		return false, fmt.Errorf("all key slots were removed at the same time, and the last could not be put back; "+
+		return false, fmt.Errorf("all key slots are gone, and the last could not be put back; "+
 			"restore the keys folder of the repository from a copy: %w", err)
 	}
 	return true, nil
@@ -194,11 +204,7 @@ func (g *Ring) Change(ctx context.Context, n NewSlot) (Change, error) {
 	old := *g
 	g.slot, g.password = slot, n.Password
 	c := Change{Added: slot.ID}
-	if err := g.repo.RemoveSlot(ctx, old.slot.ID); err != nil {
-		return c, err
-	}
-	c.Removed = true
-	if _, err := g.keepOne(ctx, old.slot.ID); err != nil {
+	if c.Removed, _, err = g.remove(ctx, old.slot.ID); err != nil {
 		return c, err
 	}
 	c.Others, err = old.opened(ctx, c.Added)
