@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 )
@@ -66,7 +66,11 @@ func treeNames() []string {
 // chooseTrees returns the trees that are named, in the order of names.
 func chooseTrees(names string, scale float64, goroot string) ([]tree, error) {
 	if goroot == "" {
-		goroot = runtime.GOROOT()
+		out, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			return nil, fmt.Errorf("where the Go toolchain is: %w; say it with -toolchain", err)
+		}
+		goroot = strings.TrimSpace(string(out))
 	}
 	all := allTrees(scale, goroot)
 	if names == "all" {

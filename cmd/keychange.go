@@ -87,7 +87,8 @@ func newKeyRemoveCommand(e *env) *cobra.Command {
 		Use:   "remove ID",
 		Short: "Remove a password",
 		Long: `Remove the key slot of that ID, or of the only one that begins with it. The slot
-that the given password opens is not removed, and so never the last one.
+that the given password opens is not removed, and so never the last one; it moves
+to a new ID, so that nobody else who removes a key at that moment can take it away.
 
 Whoever knew the password may have copied what it opens: the keys themselves do
 not change.`,
@@ -114,11 +115,7 @@ func (e *env) removeKey(ctx context.Context, ring *keyring.Ring, name string) er
 	if err != nil {
 		return withHint(fmt.Errorf("key %s: %w", quote(name), err), "bluesky key list shows all")
 	}
-	restored, err := ring.Remove(ctx, id)
-	if restored {
-		e.warn("somebody removed the key of your own password at the same time, the last there was: it was put back")
-	}
-	switch {
+	switch err := ring.Remove(ctx, id); {
 	case errors.Is(err, keyring.ErrSlotInUse):
 		return withHint(fmt.Errorf("key %s is not removed: %w", shortKey(id), err), "give another password to remove it, or change it with bluesky key passwd")
 	case errors.Is(err, keyring.ErrLastSlot):

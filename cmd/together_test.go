@@ -29,7 +29,7 @@ func TestConcurrentBackups(t *testing.T) {
 func TestSoakConcurrentBackups(t *testing.T) {
 	limit := soak(t)
 	for began := time.Now(); time.Since(began) < limit && !t.Failed(); {
-		backUpTogether(t, 8, 20, limit-time.Since(began))
+		t.Run("", func(t *testing.T) { backUpTogether(t, 8, 20, limit-time.Since(began)) })
 	}
 }
 
@@ -130,7 +130,7 @@ func backUpTogether(t *testing.T, processes, rounds int, limit time.Duration) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d rows, %d objects stand more than once", view.Len(), c.duplicates(view, heads))
+	t.Logf("%d rows, %d objects stand more than once", view.Len(), c.duplicates(log, view, heads))
 }
 
 // round lets every worker make one backup at once, and kills every fourth.
@@ -199,32 +199,48 @@ func (c *crowd) restores(id string, want saved) {
 	}
 }
 
+// A copyOf an object is a place where it stands.
+type copyOf struct {
+	round   int // in which it was registered
+	sealer  object.SessionID
+	adopted bool // from a run that had stored it and died, by a later one
+}
+
 // duplicates counts the objects that stand more than once in the index, and
 // checks that nothing but a race explains each: two sessions stored it in the
-// same round, neither knowing of the other. heads are the newest generations
-// after each round.
-func (c *crowd) duplicates(view *index.Index, heads []uint64) int {
-	type copies struct {
-		round    int
-		sessions []object.SessionID
-	}
-	seen := map[object.ID]*copies{}
-	twice := map[object.ID]bool{}
+// same round, neither knowing of the other, though one of them may have died and
+// its copy been registered later. heads are the newest generations after each
+// round.
+func (c *crowd) duplicates(log *repo.Repo, view *index.Index, heads []uint64) (twice int) {
+	copies := map[object.ID][]copyOf{}
 	for at := range view.Rows() {
-		round, _ := slices.BinarySearch(heads, at.Segment.RegisteredAt)
-		first, ok := seen[at.Row.ID]
+		h, _, err := log.Header(c.t.Context(), &at.Segment)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		i, ok := h.Locate(at.Row.ID, at.Row.Offset)
 		if !ok {
-			seen[at.Row.ID] = &copies{round, []object.SessionID{at.Segment.Session}}
-			continue
+			c.t.Fatalf("object %s is not where the index says", at.Row.ID)
 		}
-		twice[at.Row.ID] = true
-		if first.round != round {
-			c.t.Errorf("object %s was stored in round %d and again in round %d", at.Row.ID.Short(), first.round, round)
-		}
-		if slices.Contains(first.sessions, at.Segment.Session) {
-			c.t.Errorf("session %s has stored object %s twice", at.Segment.Session, at.Row.ID.Short())
-		}
-		first.sessions = append(first.sessions, at.Segment.Session)
+		sealer := h.Sessions[h.Objects[i].Session].ID
+		round, _ := slices.BinarySearch(heads, at.Segment.RegisteredAt)
+		copies[at.Row.ID] = append(copies[at.Row.ID], copyOf{round, sealer, sealer != at.Segment.Session})
 	}
-	return len(twice)
+	for id, all := range copies {
+		if len(all) > 1 {
+			twice++
+		}
+		first := slices.MinFunc(all, func(a, b copyOf) int { return a.round - b.round })
+		sealers := map[object.SessionID]bool{}
+		for _, one := range all {
+			if !one.adopted && one.round > first.round {
+				c.t.Errorf("object %s was there after round %d and was stored again in round %d", id.Short(), first.round, one.round)
+			}
+			if sealers[one.sealer] {
+				c.t.Errorf("session %s has stored object %s twice", one.sealer, id.Short())
+			}
+			sealers[one.sealer] = true
+		}
+	}
+	return twice
 }

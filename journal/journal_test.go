@@ -190,8 +190,10 @@ func TestBroken(t *testing.T) {
 	path, _ := made(t, "first")
 	f, err := Open(path, testFormat(1), false)
 	must(t, err, f.Scan(func(int64, []byte) {}), f.Append([]byte("second")), f.file.Close())
-	if f.Append(nil) == nil || f.Append(nil) == nil {
-		t.Error("no error of a write that failed")
+	for range 2 {
+		if f.Append(nil) == nil {
+			t.Error("no error of a write that failed")
+		}
 	}
 	if _, ok := f.ReadAt(headerSize); ok {
 		t.Error("read from a file that is closed")

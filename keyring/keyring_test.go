@@ -435,16 +435,16 @@ func TestCreateRefusesOtherParameters(t *testing.T) {
 // A slot that does not come back from the bucket as it was made makes no
 // repository: its password would open nothing.
 func TestCreateReadsTheSlotBack(t *testing.T) {
-	b := newFaulty()
-	b.flip = "keys/"
-	if _, err := Create(t.Context(), b.open(t), options(t, "secret")); err == nil {
+	b := fault.New()
+	b.Inject(fault.Rules(fault.Rule{Prefix: "keys/", Effect: fault.Flip(1000)}))
+	if _, err := Create(t.Context(), openBucket(t, b), options(t, "secret")); err == nil {
 		t.Error("a damaged slot was taken")
 	}
-	b.flip = ""
-	if _, ok := b.objects[repo.GenerationKey(0)]; ok {
+	b.Inject(nil)
+	if b.Objects.Get(repo.GenerationKey(0)) != nil {
 		t.Error("the repository was committed")
 	}
-	if _, err := Create(t.Context(), b.open(t), options(t, "secret")); err != nil {
+	if _, err := Create(t.Context(), openBucket(t, b), options(t, "secret")); err != nil {
 		t.Errorf("the next init: %v", err)
 	}
 }

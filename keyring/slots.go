@@ -130,62 +130,82 @@ func (g *Ring) Add(ctx context.Context, n NewSlot) (seal.SlotID, error) {
 
 // Remove removes the key slot id. Its commit point is the deletion.
 //
+// No slot that was there before can be counted on to stay: somebody else may be
+// about to remove it, or was told that he could not, and the bucket does it later.
+// So whoever deletes a slot has first made one of his own, whose name nobody has
+// in hand; of all these the newest is never deleted. Steps: (1) store a new slot for
+// the ring's password, with the costs and the description of its slot, read it
+// back, open it; (2) delete id; (3) delete the slot that the ring had, and go on
+// with the new one.
+//
 // The password of the ring goes on to open the repository: its own slot cannot
 // be removed ([ErrSlotInUse], [ErrLastSlot]), and one that has lost its slot
-// removes none ([ErrOwnSlotGone]). So whoever removes a slot has just opened
-// another. Two who remove each other's slot at the same time would leave none;
-// then the last one puts its own back, and restored is true. After an error the
-// slot may be gone, or not.
-func (g *Ring) Remove(ctx context.Context, id seal.SlotID) (restored bool, err error) {
-	list, err := g.Slots(ctx)
+// removes none ([ErrOwnSlotGone]). After an error the slot may be gone, or not,
+// and the ring's password may open one slot more.
+func (g *Ring) Remove(ctx context.Context, id seal.SlotID) error {
+	list, err := g.ownAndOthers(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	ours := slices.DeleteFunc(slices.Clone(list), func(s Slot) bool { return s.Err != nil })
+	ours := slices.DeleteFunc(list, func(s Slot) bool { return s.Err != nil })
 	switch {
 	case id == seal.SlotID(g.slot.ID) && len(ours) <= 1:
-		return false, ErrLastSlot
+		return ErrLastSlot
 	case id == seal.SlotID(g.slot.ID):
-		return false, ErrSlotInUse
-	case !slices.ContainsFunc(list, func(s Slot) bool { return s.Current }):
-		return false, ErrOwnSlotGone
+		return ErrSlotInUse
 	}
-	_, restored, err = g.remove(ctx, id)
-	return restored, err
+	former := seal.SlotID(g.slot.ID)
+	if err := g.move(ctx); err != nil {
+		return fmt.Errorf("key slot %s was not removed, as there is no new one for the given password: %w", id, err)
+	}
+	err = g.repo.RemoveSlot(ctx, id)
+	// Also where that failed: trying again must not leave a slot more each time.
+	if left := g.repo.RemoveSlot(ctx, former); left != nil && err == nil {
+		err = fmt.Errorf("key slot %s was removed; the former one of the given password, which has a new one, may be left: %w", id, left)
+	}
+	return err
 }
 
-// remove deletes slot id and then sees to it that one is left: also after an
-// error, since the slot may be gone all the same, and where ctx has ended, since
-// that is a few operations only. removed says that the slot is gone for sure.
-func (g *Ring) remove(ctx context.Context, id seal.SlotID) (removed, restored bool, err error) {
-	removeErr := g.repo.RemoveSlot(ctx, id)
-	restored, err = g.keepOne(context.WithoutCancel(ctx))
-	if err != nil && removeErr == nil {
-		err = fmt.Errorf("key slot %s was removed, and %w", id, err)
-	}
-	return removeErr == nil, restored, errors.Join(removeErr, err)
-}
-
-// keepOne puts the ring's own slot back if no slot of its keys is left. Of
-// several who remove each other's slots, the last to come here sees that none is
-// left, and nobody removes what it puts back.
-func (g *Ring) keepOne(ctx context.Context) (restored bool, err error) {
+// ownAndOthers lists the slots, that of the ring among them. If it is gone, the
+// ring goes on with another one that its password opens: somebody else who has
+// this password may have moved it.
+func (g *Ring) ownAndOthers(ctx context.Context) ([]Slot, error) {
+	current := func(s Slot) bool { return s.Current }
 	list, err := g.Slots(ctx)
+	if err != nil || slices.ContainsFunc(list, current) {
+		return list, err
+	}
+	again, err := Unlock(ctx, g.repo, g.password)
+	if errors.Is(err, ErrWrongPassword) || errors.Is(err, ErrNoSlot) {
+		return nil, ErrOwnSlotGone
+	}
 	if err != nil {
-		return false, fmt.Errorf("what is left cannot be read: %w", err)
+		return nil, err
 	}
-	if slices.ContainsFunc(list, func(s Slot) bool { return s.Err == nil }) {
-		return false, nil
+	g.slot = again.slot
+	list, err = g.Slots(ctx)
+	if err == nil && !slices.ContainsFunc(list, current) {
+		err = ErrOwnSlotGone
 	}
-	slot, err := g.repo.PutSlot(ctx, g.slot)
+	return list, err
+}
+
+// move makes a new slot for the password of the ring, which goes on with it.
+func (g *Ring) move(ctx context.Context) error {
+	params, err := seal.ParamsOf(g.slot.Data)
+	if err != nil {
+		return err
+	}
+	info, _ := g.keys.SlotInfo(g.slot.ID, g.slot.Data) // where that is damaged, the new one says nothing
+	n := NewSlot{
+		Password: g.password, Host: string(info.Host), User: string(info.User),
+		Now: info.Created.Time(), Params: params,
+	}
+	slot, err := n.put(ctx, g.bundle, g.repo.PutSlot)
 	if err == nil {
-		err = verify(slot, g.password, g.bundle)
+		g.slot = slot
 	}
-	if err != nil {
-		return false, fmt.Errorf("all key slots are gone, and the last could not be put back; "+
-			"restore the keys folder of the repository from a copy: %w", err)
-	}
-	return true, nil
+	return err
 }
 
 // A Change is what became of the slots when a password was changed.
@@ -201,8 +221,9 @@ type Change struct {
 // Change makes n.Password open the repository and then removes the slot that
 // the ring's password has opened. Steps: (1) store the new slot, read it back,
 // open it: from here on the new password works; (2) delete the old slot. The
-// ring goes on with the new one. After an error the result says how far it came:
-// an error does not mean that the new password does not work.
+// ring goes on with the new one, of which holds what [Ring.Remove] says. After an
+// error the result says how far it came: an error does not mean that the new
+// password does not work.
 func (g *Ring) Change(ctx context.Context, n NewSlot) (Change, error) {
 	slot, err := n.put(ctx, g.bundle, g.repo.PutSlot)
 	if err != nil {
@@ -211,9 +232,10 @@ func (g *Ring) Change(ctx context.Context, n NewSlot) (Change, error) {
 	old := *g
 	g.slot, g.password = slot, n.Password
 	c := Change{Added: slot.ID}
-	if c.Removed, _, err = g.remove(ctx, old.slot.ID); err != nil {
+	if err := g.repo.RemoveSlot(ctx, old.slot.ID); err != nil {
 		return c, err
 	}
+	c.Removed = true
 	c.Others, err = old.opened(ctx, c.Added)
 	return c, err
 }

@@ -2,15 +2,9 @@ package keyring
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
-	"maps"
-	"math/rand/v2"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +12,7 @@ import (
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/store"
+	"bluesky/store/fault"
 )
 
 func unlock(t testing.TB, st *store.Store, password string) *Ring {
@@ -84,19 +79,28 @@ func TestAddListRemove(t *testing.T) {
 	if first == second {
 		first = list[1].ID
 	}
-	if _, err := ring.Remove(t.Context(), second); !errors.Is(err, ErrSlotInUse) {
+	if err := ring.Remove(t.Context(), second); !errors.Is(err, ErrSlotInUse) {
 		t.Errorf("removing its own: %v", err)
 	}
-	if restored, err := ring.Remove(t.Context(), first); err != nil || restored {
-		t.Fatalf("restored %v, %v", restored, err)
+	if err := ring.Remove(t.Context(), first); err != nil {
+		t.Fatal(err)
 	}
 	if opens(t, st, "first") || !opens(t, st, "second") {
 		t.Error("the wrong slot was removed")
 	}
-	if _, err := ring.Remove(t.Context(), second); !errors.Is(err, ErrLastSlot) {
+	// The own one has moved, and says what it said.
+	moved, err := ring.Slots(t.Context())
+	if err != nil || len(moved) != 1 || !moved[0].Current || moved[0].ID == second || string(moved[0].Info.Host) != "h2" ||
+		string(moved[0].Info.User) != "u2" || moved[0].Info.Created.Sec != 2e9 {
+		t.Fatalf("left are %+v, %v", moved, err)
+	}
+	if params, err := seal.ParamsOf(ring.slot.Data); err != nil || params != cheapSlot {
+		t.Errorf("its costs are %+v, %v", params, err)
+	}
+	if err := ring.Remove(t.Context(), moved[0].ID); !errors.Is(err, ErrLastSlot) {
 		t.Errorf("removing the last: %v", err)
 	}
-	if _, err := ring.Remove(t.Context(), first); err != nil {
+	if err := ring.Remove(t.Context(), first); err != nil {
 		t.Errorf("removing one that is gone already: %v", err)
 	}
 	if !opens(t, st, "second") {
@@ -124,10 +128,10 @@ func TestChange(t *testing.T) {
 		twin != seal.SlotID(before) && change.Others[0] != twin {
 		t.Errorf("the old password opens %v too", change.Others)
 	}
-	if _, err := ring.Remove(t.Context(), change.Added); !errors.Is(err, ErrSlotInUse) {
+	if err := ring.Remove(t.Context(), change.Added); !errors.Is(err, ErrSlotInUse) {
 		t.Errorf("the ring goes on with another slot than the new one: %v", err)
 	}
-	if _, err := ring.Remove(t.Context(), change.Others[0]); err != nil {
+	if err := ring.Remove(t.Context(), change.Others[0]); err != nil {
 		t.Fatal(err)
 	}
 	if opens(t, st, "old") || !opens(t, st, "new") || !opens(t, st, "other") {
@@ -164,12 +168,12 @@ func TestForeignSlots(t *testing.T) {
 			t.Errorf("slot %s: %v, want %v", s.ID, s.Err, want)
 		}
 		if s.Current {
-			if _, err := ring.Remove(t.Context(), s.ID); !errors.Is(err, ErrLastSlot) {
+			if err := ring.Remove(t.Context(), ring.slot.ID); !errors.Is(err, ErrLastSlot) {
 				t.Errorf("the only one that is ours: %v", err)
 			}
 			continue
 		}
-		if _, err := ring.Remove(t.Context(), s.ID); err != nil {
+		if err := ring.Remove(t.Context(), s.ID); err != nil {
 			t.Errorf("slot %s: %v", s.ID, err)
 		}
 	}
@@ -189,27 +193,37 @@ func TestNewSlotIsReadBack(t *testing.T) {
 	}
 	for name, edit := range edits {
 		t.Run(name, func(t *testing.T) {
-			b := newFaulty()
-			b.removes = true
-			st := b.open(t)
+			b := fault.New()
+			st := openBucket(t, b)
 			create(t, st, options(t, "old"))
 			ring := unlock(t, st, "old")
-			b.after = func(_ int, kind, key string) error {
-				if kind != "put" {
-					return nil
+			old := ring.slot.Data
+			fresh := map[string]bool{}
+			b.Inject(func(op fault.Op) fault.Effect {
+				switch {
+				case op.Kind == fault.Create:
+					fresh[op.Key] = true
+				case fresh[op.Key] && edit != nil:
+					b.Objects.Set(op.Key, edit(b.Objects.Get(op.Key)))
+				case fresh[op.Key]:
+					b.Objects.Set(op.Key, old)
 				}
-				if edit == nil {
-					b.objects[key] = ring.slot.Data
-				} else {
-					b.objects[key] = edit(b.objects[key])
+				if op.Kind != fault.Create {
+					delete(fresh, op.Key)
 				}
-				return nil
-			}
+				return fault.None
+			})
 			if change, err := ring.Change(t.Context(), newSlot("new")); err == nil || change.Removed || change.Added != (seal.SlotID{}) {
 				t.Errorf("changed: %+v, %v", change, err)
 			}
 			if _, err := ring.Add(t.Context(), newSlot("new")); err == nil {
 				t.Error("added without an error")
+			}
+			if err := ring.Remove(t.Context(), seal.SlotID{1}); err == nil {
+				t.Error("a slot that does not open has taken the place of the own one")
+			}
+			if n, _ := b.Count(fault.Delete, ""); n > 0 {
+				t.Errorf("%d deletions", n)
 			}
 			if !opens(t, st, "old") {
 				t.Error("the old password is gone")
@@ -241,233 +255,4 @@ func TestVerifyComparesKeys(t *testing.T) {
 			t.Errorf("got %v, want corrupt", err)
 		}
 	}
-}
-
-// A keyOperation is a change of the slots, and which passwords may open the
-// repository when it was stopped, and must when it was not.
-type keyOperation struct {
-	name   string
-	run    func(context.Context, *Ring, seal.SlotID) (Change, error)
-	always string          // opens at any time, "" if none does
-	either []string        // one of these does at any time
-	after  map[string]bool // what opens and what does not when it was done
-	minOps int             // of the bucket
-}
-
-func keyOperations() []keyOperation {
-	return []keyOperation{
-		{"add", func(ctx context.Context, g *Ring, _ seal.SlotID) (Change, error) {
-			_, err := g.Add(ctx, newSlot("new"))
-			return Change{}, err
-		}, "p0", nil, map[string]bool{"p0": true, "p1": true, "new": true}, 2},
-		{"remove", func(ctx context.Context, g *Ring, second seal.SlotID) (Change, error) {
-			_, err := g.Remove(ctx, second)
-			return Change{}, err
-		}, "p0", nil, map[string]bool{"p0": true, "p1": false}, 5},
-		{"change", func(ctx context.Context, g *Ring, _ seal.SlotID) (Change, error) {
-			return g.Change(ctx, newSlot("new"))
-		}, "p1", []string{"p0", "new"}, map[string]bool{"p0": false, "p1": true, "new": true}, 6},
-	}
-}
-
-// TestKeyChangeStops stops each operation at each access to the bucket, before
-// it is done or after, for once or for good: the old password or the new one
-// opens the repository, what was done or not done is told apart, and the same
-// operation then succeeds.
-func TestKeyChangeStops(t *testing.T) {
-	cases := 0
-	m := newMeeting(t)
-	for _, op := range keyOperations() {
-		for _, forever := range []bool{false, true} {
-			for _, lost := range []bool{false, true} {
-				for k := 1; ; k++ {
-					cases++
-					if !m.stop(t, op, k, lost, forever) {
-						if k <= op.minOps {
-							t.Errorf("%s: only %d operations", op.name, k-1)
-						}
-						break
-					}
-				}
-			}
-		}
-	}
-	t.Logf("%d cases", cases)
-}
-
-// stop does op with the first password, and reports whether access k was reached.
-func (m *meeting) stop(t *testing.T, op keyOperation, k int, lost, forever bool) bool {
-	t.Helper()
-	what := fmt.Sprintf("%s, operation %d, lost reply %v, for good %v", op.name, k, lost, forever)
-	b, st := m.open(t)
-	ring, second := *m.rings[0], seal.SlotID(m.rings[1].slot.ID)
-	ring.repo = open(t, st)
-	b.arm(k, lost, forever)
-	change, err := op.run(t.Context(), &ring, second)
-	hit := b.hit()
-	b.failAt(0, false)
-	if change.Added != (seal.SlotID{}) && !opens(t, st, "new") || change.Removed && opens(t, st, "p0") {
-		t.Errorf("%s: it is not as the result says: %+v, %v", what, change, err)
-	}
-	if err == nil {
-		// It may have got over the fault, but then it is done.
-		for password, want := range op.after {
-			if got := opens(t, st, password); got != want {
-				t.Errorf("%s: no error, and %s opens: %v", what, password, got)
-			}
-		}
-		return hit
-	}
-	if !hit {
-		t.Fatalf("%s: %v without a fault", what, err)
-	}
-	if op.always != "" && !opens(t, st, op.always) {
-		t.Errorf("%s: %s opens no more: %v", what, op.always, err)
-	}
-	if op.either != nil && !slices.ContainsFunc(op.either, func(p string) bool { return opens(t, st, p) }) {
-		t.Errorf("%s: none of %v opens: %v", what, op.either, err)
-	}
-	again := op.always
-	if op.either != nil {
-		again = op.either[0]
-		if !opens(t, st, again) {
-			return hit // it was done but for the report
-		}
-	}
-	if _, err := op.run(t.Context(), unlock(t, st, again), second); err != nil {
-		t.Errorf("%s: again: %v", what, err)
-	}
-	for password, want := range op.after {
-		if got := opens(t, st, password); got != want {
-			t.Errorf("%s: again, and %s opens: %v", what, password, got)
-		}
-	}
-	return hit
-}
-
-// TestKeyRemoversMeet lets two machines remove each other's slot, or one change
-// its own meanwhile, in random orders of their accesses to the bucket: one
-// password at least opens the repository when both are done.
-func TestKeyRemoversMeet(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	remove := func(ctx context.Context, g *Ring, other seal.SlotID) error {
-		_, err := g.Remove(ctx, other)
-		return err
-	}
-	change := func(ctx context.Context, g *Ring, _ seal.SlotID) error {
-		_, err := g.Change(ctx, newSlot("new"))
-		return err
-	}
-	m := newMeeting(t)
-	const orders = 60
-	emptied := 0
-	for range orders {
-		order := random.Uint64()
-		if m.run(t, order, remove, remove) {
-			emptied++
-		}
-		m.run(t, order, remove, change)
-		m.run(t, order, change, change)
-	}
-	if emptied == 0 {
-		t.Error("in no order were both slots gone for a moment: this test has lost its grip")
-	}
-	t.Logf("%d orders of 3 pairs; two removals left no slot for a moment in %d", orders, emptied)
-}
-
-// A meeting is a repository with two slots, of passwords p0 and p1.
-type meeting struct {
-	objects map[string][]byte
-	rings   [2]*Ring
-}
-
-func newMeeting(t *testing.T) *meeting {
-	b := newFaulty()
-	st := b.open(t)
-	create(t, st, options(t, "p0"))
-	addPassword(t, st, "p0", "p1")
-	return &meeting{b.objects, [2]*Ring{unlock(t, st, "p0"), unlock(t, st, "p1")}}
-}
-
-// open returns a bucket of its own with the repository.
-func (m *meeting) open(t *testing.T) (*faulty, *store.Store) {
-	b := newFaulty()
-	b.removes, b.objects = true, maps.Clone(m.objects)
-	return b, b.open(t)
-}
-
-// run does both operations, each with its own ring and the slot of the other, in
-// the order that the bits of order give, and reports whether all slots were gone
-// for a moment.
-func (m *meeting) run(t *testing.T, order uint64, operations ...func(context.Context, *Ring, seal.SlotID) error) (emptied bool) {
-	t.Helper()
-	b, st := m.open(t)
-	turns := newTurns(order)
-	r := open(t, st)
-	b.turn = turns.wait
-	b.after = func(int, string, string) error {
-		isSlot := func(key string) bool { return strings.HasPrefix(key, "keys/") }
-		emptied = emptied || !slices.ContainsFunc(slices.Collect(maps.Keys(b.objects)), isSlot)
-		return nil
-	}
-	done := make(chan error)
-	for i, op := range operations {
-		ring := *m.rings[i]
-		ring.repo = r
-		go func() {
-			defer turns.leave(i)
-			done <- op(context.WithValue(context.Background(), processKey{}, i), &ring, seal.SlotID(m.rings[1-i].slot.ID))
-		}()
-	}
-	errs := []error{<-done, <-done}
-	b.after, b.turn = nil, nil
-	if !slices.ContainsFunc([]string{"p0", "p1", "new"}, func(p string) bool { return opens(t, st, p) }) {
-		t.Errorf("order %#x: no password opens the repository any more: %v", order, errs)
-	}
-	return emptied
-}
-
-// processKey finds in a context which of two processes it is of.
-type processKey struct{}
-
-// turns let two processes take one step after the other, in an order of bits.
-type turns struct {
-	mu      sync.Mutex
-	changed *sync.Cond
-	order   uint64
-	step    int
-	left    [2]bool
-}
-
-func newTurns(order uint64) *turns {
-	s := &turns{order: order}
-	s.changed = sync.NewCond(&s.mu)
-	return s
-}
-
-// wait returns when it is the turn of ctx's process, which ends its step by
-// calling what wait returns.
-func (s *turns) wait(ctx context.Context) func() {
-	i := ctx.Value(processKey{}).(int)
-	s.mu.Lock()
-	for !s.left[1-i] && int(s.order>>(s.step%64)&1) != i {
-		s.changed.Wait()
-	}
-	s.mu.Unlock()
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.step++
-		s.changed.Broadcast()
-	}
-}
-
-// leave ends the turns of a process.
-func (s *turns) leave(i int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.left[i] = true
-	s.changed.Broadcast()
 }

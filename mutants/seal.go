@@ -54,6 +54,9 @@ func sealMutations() []mutation {
 		never("another object than asked for is taken", "seal/reader.go", "o.ID != id || o.Kind != kind", pkg, "TestReader"),
 		never("a slot of another generation 0 is trusted", "keyring/ring.go", "err := r.Pin(identity(bundle)); err != nil", "keyring", "TestOpen"),
 		instead("a new slot is not opened again", "keyring/slots.go", "return slot, verify(slot, n.Password, b)", "return slot, nil", "keyring", "TestNewSlotDamagedInMemory"),
+		instead("who deletes a slot relies on one that was there before", "keyring/slots.go",
+			"	former := seal.SlotID(g.slot.ID)\n	if err := g.move(ctx); err != nil {\n		return fmt.Errorf(\"key slot %s was not removed, as there is no new one for the given password: %w\", id, err)\n	}\n",
+			"	former := id\n", "keyring", "TestLateDeletion", "TestKeyRemoversMeet"),
 		without("a new slot is not compared with what was stored", "keyring/slots.go", "	if !bytes.Equal(slot.Data, data) { // also where only its info is damaged\n		return repo.KeySlot{}, fmt.Errorf(\"key slot %s: read back: %w: it is not what was stored\", id, object.ErrCorrupt)\n	}\n", "keyring", "TestNewSlotIsReadBack", "TestCreateReadsTheSlotBack"),
 	}
 }

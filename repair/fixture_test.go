@@ -11,8 +11,11 @@ import (
 
 	"bluesky/object"
 	"bluesky/repo"
+	"bluesky/store"
+	"bluesky/store/fault"
 
 	"go.uber.org/goleak"
+	"gocloud.dev/blob"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,10 +30,49 @@ func public(k ed25519.PrivateKey) repo.PublicKey {
 	return repo.PublicKey(k.Public().(ed25519.PublicKey))
 }
 
+// openBucket opens b.
+func openBucket(t testing.TB, b *fault.Bucket) *store.Store {
+	st := store.New(blob.NewBucket(b), "memory")
+	t.Cleanup(func() { st.Close() })
+	return st
+}
+
+// clone returns a bucket with the objects of now and no faults.
+func clone(b *fault.Bucket) *fault.Bucket { return fault.Over(b.Objects.Clone()) }
+
+// set changes the bytes of an object that is there, and not its time; nil
+// removes it.
+func set(t testing.TB, b *fault.Bucket, key string, data []byte) {
+	t.Helper()
+	if data == nil {
+		b.Objects.Remove(key)
+		return
+	}
+	was := timeOf(t, b, key)
+	b.Objects.Set(key, data)
+	b.Objects.SetTime(key, was)
+}
+
+func timeOf(t testing.TB, b *fault.Bucket, key string) time.Time {
+	t.Helper()
+	a, err := b.Objects.Attributes(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.ModTime
+}
+
+// putBack makes an object what it is in whole.
+func putBack(t testing.TB, b *fault.Bucket, key string, whole *fault.Bucket) {
+	t.Helper()
+	b.Objects.Set(key, whole.Objects.Get(key))
+	b.Objects.SetTime(key, timeOf(t, whole, key))
+}
+
 // A maker makes a repository of arbitrary objects: nothing here opens them.
 type maker struct {
 	t      testing.TB
-	b      *bucket
+	b      *fault.Bucket
 	random *rand.Rand
 	bytes  *lockedReader
 	least  int // bytes of an object
@@ -51,10 +93,10 @@ func (r *lockedReader) Read(p []byte) (int, error) {
 func newMaker(t testing.TB, seed uint64) *maker {
 	t.Helper()
 	bytes := &lockedReader{source: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 9})}
-	m := &maker{t, newBucket(), rand.New(rand.NewPCG(seed, 1)), bytes, 40}
+	m := &maker{t, fault.New(), rand.New(rand.NewPCG(seed, 1)), bytes, 40}
 	config := repo.DefaultConfig(object.RepositoryID{0xab}, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	config.Segment = repo.SegmentConfig{DataTarget: 65536, MetaTarget: 65536}
-	creation, err := repo.Prepare(t.Context(), m.b.open(t), config)
+	creation, err := repo.Prepare(t.Context(), openBucket(t, m.b), config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +111,7 @@ func newMaker(t testing.TB, seed uint64) *maker {
 
 func (m *maker) begin() *repo.Session {
 	m.t.Helper()
-	r, err := repo.Open(m.t.Context(), m.b.open(m.t), repo.Options{Rand: m.bytes})
+	r, err := repo.Open(m.t.Context(), openBucket(m.t, m.b), repo.Options{Rand: m.bytes})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -114,7 +156,7 @@ func (m *maker) run(s *repo.Session) {
 // standard makes a repository with runs of several segments: of a session that
 // has registered once, of two that have taken turns, of one that has taken over
 // what an interrupted one had uploaded, and segments that nobody has registered.
-func standard(t testing.TB, seed uint64) *bucket {
+func standard(t testing.TB, seed uint64) *fault.Bucket {
 	t.Helper()
 	m := newMaker(t, seed)
 	some := func() int { return 5 + m.random.IntN(15) }
@@ -141,38 +183,40 @@ func standard(t testing.TB, seed uint64) *bucket {
 func (m *maker) orphans(s *repo.Session) {
 	m.t.Helper()
 	m.add(s, s.ID(), 8)
-	m.b.onEach(func(kind, key string) {
-		if kind == "put" && key[:4] == "idx/" {
-			m.b.fail(1, false, true)
-		}
-	})
+	atRun := fault.Strike{K: 1, Way: fault.Way{Kinds: fault.Create, Prefix: "idx/", Effect: fault.Refuse, Dies: true}}
+	m.b.Inject(atRun.Plan)
 	if err := s.AddRun(m.t.Context()); err == nil {
 		m.t.Fatal("registered what was to stay behind")
 	}
-	m.b.onEach(nil)
-	m.b.fail(0, false, false)
+	m.b.Inject(nil)
 	if err := s.Close(); err != nil {
 		m.t.Fatal(err)
 	}
 }
 
-// repairIn repairs the repository in b as a machine that knows nothing of it.
-func repairIn(t testing.TB, b *bucket, options Options) (Report, error) {
+// repairIn repairs the repository in b as a machine that knows nothing of it. A
+// repair deletes nothing.
+func repairIn(t testing.TB, b *fault.Bucket, options Options) (Report, error) {
 	t.Helper()
 	return repairWith(t, b, options, repo.Options{})
 }
 
-func repairWith(t testing.TB, b *bucket, options Options, local repo.Options) (Report, error) {
+func repairWith(t testing.TB, b *fault.Bucket, options Options, local repo.Options) (Report, error) {
 	t.Helper()
-	r, err := repo.Open(t.Context(), b.open(t), local)
+	r, err := repo.Open(t.Context(), openBucket(t, b), local)
 	if err != nil {
 		return Report{}, err
 	}
-	return Index(t.Context(), r, options, nil)
+	before, _ := b.Count(fault.Delete, "")
+	report, err := Index(t.Context(), r, options, nil)
+	if after, _ := b.Count(fault.Delete, ""); after != before {
+		t.Errorf("a repair has made %d deletions", after-before)
+	}
+	return report, err
 }
 
 // mustRepair repairs all that is wrong, which must be n runs.
-func mustRepair(t testing.TB, b *bucket, n int, options Options) Report {
+func mustRepair(t testing.TB, b *fault.Bucket, n int, options Options) Report {
 	t.Helper()
 	r, err := repairIn(t, b, options)
 	if err != nil || !r.OK() || len(r.Wrong) != n {
@@ -197,13 +241,13 @@ func describe(r Report) string {
 }
 
 // same fails the test unless both hold the same objects.
-func same(t testing.TB, got, want *bucket) {
+func same(t testing.TB, got, want *fault.Bucket) {
 	t.Helper()
-	if g, w := got.names(""), want.names(""); !slices.Equal(g, w) {
+	if g, w := got.Objects.Keys(""), want.Objects.Keys(""); !slices.Equal(g, w) {
 		t.Errorf("the bucket has %d objects, want %d", len(g), len(w))
 	}
-	for key, data := range want.objects {
-		if !bytes.Equal(got.objects[key], data) {
+	for key, data := range want.Objects.All() {
+		if !bytes.Equal(got.Objects.Get(key), data) {
 			t.Errorf("%s is not as it was", key)
 		}
 	}

@@ -1,7 +1,6 @@
 package repair
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/binary"
 	"errors"
@@ -17,7 +16,7 @@ import (
 func TestNewerLog(t *testing.T) {
 	b := standard(t, 5)
 	runs := registered(t, b)
-	r, err := repo.Open(t.Context(), b.open(t), repo.Options{})
+	r, err := repo.Open(t.Context(), openBucket(t, b), repo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,15 +39,17 @@ func TestNewerLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	copy(g.Signature[:], signature)
-	if b.objects[repo.GenerationKey(g.Number)], err = object.EncodeCBOR(&g); err != nil {
+	raw, err := object.EncodeCBOR(&g)
+	if err != nil {
 		t.Fatal(err)
 	}
-	delete(b.objects, runs[0])
-	before := len(b.objects)
+	b.Objects.Set(repo.GenerationKey(g.Number), raw)
+	b.Objects.Remove(runs[0])
+	before := len(b.Objects.Keys(""))
 	if _, err := repairIn(t, b, Options{}); !errors.Is(err, repo.ErrReadOnly) {
 		t.Errorf("got %v, want %v", err, repo.ErrReadOnly)
 	}
-	if len(b.objects) != before {
+	if len(b.Objects.Keys("")) != before {
 		t.Error("something was put")
 	}
 }
@@ -56,7 +57,7 @@ func TestNewerLog(t *testing.T) {
 // TestOnlyWhatWasSigned: nothing else than the registered bytes is ever put.
 func TestOnlyWhatWasSigned(t *testing.T) {
 	b := standard(t, 6)
-	r, err := repo.Open(t.Context(), b.open(t), repo.Options{})
+	r, err := repo.Open(t.Context(), openBucket(t, b), repo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +66,10 @@ func TestOnlyWhatWasSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	run, other := state.Runs[0], state.Runs[1]
-	whole := b.copy()
-	flipped := bytes.Clone(b.objects[run.Name.Key()])
+	whole := clone(b)
+	flipped := b.Objects.Get(run.Name.Key())
 	flipped[100] ^= 1
-	for _, data := range [][]byte{nil, flipped, flipped[1:], b.objects[other.Name.Key()]} {
+	for _, data := range [][]byte{nil, flipped, flipped[1:], b.Objects.Get(other.Name.Key())} {
 		if err := r.RestoreRun(t.Context(), run, data); !errors.Is(err, object.ErrCorrupt) {
 			t.Errorf("%d bytes: %v", len(data), err)
 		}

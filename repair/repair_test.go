@@ -16,6 +16,7 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/repo"
+	"bluesky/store/fault"
 )
 
 // TestHeadersGiveTheIndex makes all runs again from the headers: the same to the
@@ -23,9 +24,9 @@ import (
 func TestHeadersGiveTheIndex(t *testing.T) {
 	for seed := range uint64(5) {
 		b := standard(t, seed)
-		r := mustRepair(t, b.copy(), 0, Options{All: true})
-		if r.Runs != 8 || r.Equal != r.Runs || r.Unregistered == 0 || r.Segments != len(b.names("seg/")) {
-			t.Errorf("seed %d: %d of %d runs equal, %d of %d segments read, %d of no run", seed, r.Equal, r.Runs, r.Segments, len(b.names("seg/")), r.Unregistered)
+		r := mustRepair(t, clone(b), 0, Options{All: true})
+		if r.Runs != 8 || r.Equal != r.Runs || r.Unregistered == 0 || r.Segments != len(b.Objects.Keys("seg/")) {
+			t.Errorf("seed %d: %d of %d runs equal, %d of %d segments read, %d of no run", seed, r.Equal, r.Runs, r.Segments, len(b.Objects.Keys("seg/")), r.Unregistered)
 		}
 	}
 }
@@ -46,10 +47,9 @@ var damages = map[string]func([]byte) []byte{
 	"of something else": func([]byte) []byte { return []byte("something else") },
 }
 
-func damage(b *bucket, key string, edit func([]byte) []byte) {
-	if b.objects[key] = edit(bytes.Clone(b.objects[key])); b.objects[key] == nil {
-		delete(b.objects, key)
-	}
+func damage(t testing.TB, b *fault.Bucket, key string, edit func([]byte) []byte) {
+	t.Helper()
+	set(t, b, key, edit(b.Objects.Get(key)))
 }
 
 // TestEachRunComesBack damages each run, and one in every way.
@@ -63,13 +63,13 @@ func TestEachRunComesBack(t *testing.T) {
 		}
 		for _, key := range runs {
 			cases++
-			b := whole.copy()
-			damage(b, key, edit)
+			b := clone(whole)
+			damage(t, b, key, edit)
 			r, err := repairIn(t, b, Options{DryRun: true})
 			if err != nil || len(r.Wrong) != 1 || r.Repaired() != 1 || r.Wrong[0].Name.Key() != key {
 				t.Errorf("%s, %s, dry run: %v\n%s", key, name, err, describe(r))
 			}
-			if bytes.Equal(b.objects[key], whole.objects[key]) {
+			if bytes.Equal(b.Objects.Get(key), whole.Objects.Get(key)) {
 				t.Fatalf("%s, %s: a dry run has repaired it", key, name)
 			}
 			r = mustRepair(t, b, 1, Options{All: cases%2 == 0})
@@ -84,9 +84,9 @@ func TestEachRunComesBack(t *testing.T) {
 }
 
 // registered returns the keys of the registered runs.
-func registered(t testing.TB, b *bucket) (keys []string) {
+func registered(t testing.TB, b *fault.Bucket) (keys []string) {
 	t.Helper()
-	r, err := repo.Open(t.Context(), b.open(t), repo.Options{})
+	r, err := repo.Open(t.Context(), openBucket(t, b), repo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,22 +105,23 @@ func registered(t testing.TB, b *bucket) (keys []string) {
 func TestAllRunsComeBack(t *testing.T) {
 	for seed := range uint64(6) {
 		whole := standard(t, seed)
-		for name, edit := range map[string]func(key string){
-			"as they were": func(string) {},
-			"all the same": func(key string) { whole.times[key] = time.Unix(5, 0) },
-			"in disorder":  func(key string) { whole.times[key] = time.Unix(int64(rand.Uint32()), 0) },
+		random := rand.New(rand.NewPCG(seed, 2))
+		for name, of := range map[string]func(was time.Time) time.Time{
+			"as they were": func(was time.Time) time.Time { return was },
+			"all the same": func(time.Time) time.Time { return time.Unix(5, 0) },
+			"in disorder":  func(time.Time) time.Time { return time.Unix(int64(random.Uint32()), 0) },
 		} {
-			b := whole.copy()
-			for key := range b.objects {
-				edit(key)
+			b := clone(whole)
+			for _, key := range b.Objects.Keys("") {
+				b.Objects.SetTime(key, of(timeOf(t, b, key)))
 			}
 			runs := registered(t, b)
 			for _, key := range runs {
-				delete(b.objects, key)
+				b.Objects.Remove(key)
 			}
 			r := mustRepair(t, b, len(runs), Options{})
 			same(t, b, whole)
-			if r.Segments != len(b.names("seg/")) || r.Unregistered == 0 {
+			if r.Segments != len(b.Objects.Keys("seg/")) || r.Unregistered == 0 {
 				t.Errorf("seed %d, times %s: %d segments read, %d of no run", seed, name, r.Segments, r.Unregistered)
 			}
 			mustRepair(t, b, 0, Options{All: true})
@@ -175,10 +176,10 @@ func loseSome(t *testing.T, random *rand.Rand) (n int) {
 		m.add(s, s.ID(), 1+random.IntN(20))
 		m.run(s)
 	}
-	b := m.b.copy()
+	b := clone(m.b)
 	for _, key := range registered(t, b) {
 		if random.IntN(2) == 0 {
-			damage(b, key, damages[edits[random.IntN(len(edits))]])
+			damage(t, b, key, damages[edits[random.IntN(len(edits))]])
 			n++
 		}
 	}
@@ -205,9 +206,9 @@ func TestTakenOverSegments(t *testing.T) {
 	m.add(taker, taker.ID(), 80)
 	m.run(taker)
 	m.orphans(third)
-	whole := m.b.copy()
+	whole := clone(m.b)
 	lost := registered(t, whole)
-	delete(m.b.objects, lost[0])
+	m.b.Objects.Remove(lost[0])
 	r := mustRepair(t, m.b, 1, Options{})
 	same(t, m.b, whole)
 	if r.Unregistered < 10 || r.Wrong[0].Segments < 20 {
@@ -226,13 +227,13 @@ func TestSearchGivesUp(t *testing.T) {
 	m.add(s, s.ID(), 240)
 	m.orphans(s)
 	random := rand.New(rand.NewPCG(1, 1))
-	for key := range m.b.times {
-		m.b.times[key] = time.Unix(int64(random.Uint32()), 0)
+	for _, key := range m.b.Objects.Keys("") {
+		m.b.Objects.SetTime(key, time.Unix(int64(random.Uint32()), 0))
 	}
 	lost := registered(t, m.b)
-	before := len(m.b.objects)
+	before := len(m.b.Objects.Keys(""))
 	for _, key := range lost {
-		delete(m.b.objects, key)
+		m.b.Objects.Remove(key)
 	}
 	r, err := repairIn(t, m.b, Options{})
 	if err != nil {
@@ -244,7 +245,7 @@ func TestSearchGivesUp(t *testing.T) {
 			t.Errorf("%s: repaired %v, %v", run.Name, run.Repaired, run.Err)
 		}
 	}
-	if got := len(m.b.objects); got != before-len(lost)+r.Repaired() {
+	if got := len(m.b.Objects.Keys("")); got != before-len(lost)+r.Repaired() {
 		t.Errorf("%d objects, %d before", got, before)
 	}
 }
@@ -260,10 +261,10 @@ func TestLostSegment(t *testing.T) {
 		"header flipped":  func(b []byte) []byte { b[70] ^= 1; return b },
 		"trailer flipped": damages["trailer flipped"],
 	} {
-		b := whole.copy()
-		damage(b, segment, edit)
+		b := clone(whole)
+		damage(t, b, segment, edit)
 		for _, key := range runs {
-			delete(b.objects, key)
+			b.Objects.Remove(key)
 		}
 		r, err := repairIn(t, b, Options{})
 		if err != nil || r.OK() || len(r.Wrong) != len(runs) || r.Repaired() != len(runs)-1 {
@@ -274,23 +275,23 @@ func TestLostSegment(t *testing.T) {
 				t.Errorf("%s: %s repaired %v, %v", name, run.Name, run.Repaired, run.Err)
 			}
 		}
-		if _, there := b.objects[runs[3]]; there {
+		if b.Objects.Get(runs[3]) != nil {
 			t.Errorf("%s: something was put for a run that cannot be made", name)
 		}
-		b.objects[segment] = whole.objects[segment]
+		putBack(t, b, segment, whole)
 		mustRepair(t, b, 1, Options{})
 		same(t, b, whole)
 	}
 }
 
 // segmentOf returns the key of a segment of a run.
-func segmentOf(t testing.TB, b *bucket, run string) string {
+func segmentOf(t testing.TB, b *fault.Bucket, run string) string {
 	t.Helper()
 	name, err := index.ParseKey(run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opened, err := index.Decode(b.objects[run], [16]byte{0xab}, name)
+	opened, err := index.Decode(b.Objects.Get(run), [16]byte{0xab}, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,8 +309,8 @@ func TestAllComparesHeaders(t *testing.T) {
 		"object's sum flipped": func(b []byte) []byte { b[64+16+24+32] ^= 1; return b },
 		"trailer flipped":      damages["trailer flipped"],
 	} {
-		b := whole.copy()
-		damage(b, segment, edit)
+		b := clone(whole)
+		damage(t, b, segment, edit)
 		r, err := repairIn(t, b, Options{All: true})
 		if err != nil || r.OK() || len(r.Wrong) != 0 || r.Equal != r.Runs-1 || len(r.Damaged) != 1 || r.Damaged[0].Name.Key() != segment {
 			t.Errorf("%s: %v\n%s", name, err, describe(r))
@@ -322,7 +323,7 @@ func TestFromCache(t *testing.T) {
 	whole := standard(t, 4)
 	runs := registered(t, whole)
 	local := repo.Options{CacheDir: t.TempDir()}
-	r, err := repo.Open(t.Context(), whole.open(t), local)
+	r, err := repo.Open(t.Context(), openBucket(t, whole), local)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,32 +334,32 @@ func TestFromCache(t *testing.T) {
 	if _, err := r.Index(t.Context(), state); err != nil {
 		t.Fatal(err)
 	}
-	b := whole.copy()
-	damage(b, runs[2], damages["row flipped"])
-	delete(b.objects, runs[5])
+	b := clone(whole)
+	damage(t, b, runs[2], damages["row flipped"])
+	b.Objects.Remove(runs[5])
 	segments := []string{segmentOf(t, whole, runs[2]), segmentOf(t, whole, runs[5])}
 	for _, key := range segments {
-		delete(b.objects, key)
+		b.Objects.Remove(key)
 	}
 	report, err := repairWith(t, b, Options{}, local)
 	if err != nil || !report.OK() || report.Repaired() != 2 || report.Wrong[0].Source != FromCache || report.Segments != 0 {
 		t.Errorf("%v\n%s", err, describe(report))
 	}
 	for _, key := range segments {
-		b.objects[key] = whole.objects[key]
+		putBack(t, b, key, whole)
 	}
 	same(t, b, whole)
 	// All trusts no cache.
-	delete(b.objects, runs[2])
+	b.Objects.Remove(runs[2])
 	report, err = repairWith(t, b, Options{All: true}, local)
 	if err != nil || !report.OK() || report.Wrong[0].Source != FromHeaders {
 		t.Errorf("%v\n%s", err, describe(report))
 	}
 }
 
-// TestRepairStops stops a repair at each access to the bucket, before it is done
-// or after, once or for good: no run becomes anything but itself, and the next
-// repair does the rest.
+// TestRepairStops strikes a repair at each access to the bucket, in each way: no
+// run becomes anything but itself, the next repair does the rest, and the one
+// behind it finds nothing to do. A put that is executed late spoils nothing.
 func TestRepairStops(t *testing.T) {
 	m := newMaker(t, 7)
 	for range 2 {
@@ -368,52 +369,68 @@ func TestRepairStops(t *testing.T) {
 		m.add(s, s.ID(), 6)
 		m.run(s)
 	}
-	whole := m.b
-	broken := whole.copy()
-	runs := registered(t, whole)
-	delete(broken.objects, runs[0])
-	damage(broken, runs[3], damages["row flipped"])
-	cases := 0
+	runs := registered(t, m.b)
+	broken := clone(m.b)
+	broken.Objects.Remove(runs[0])
+	damage(t, broken, runs[3], damages["row flipped"])
+	cases, late := 0, 0
 	for _, all := range []bool{false, true} {
-		for _, lost := range []bool{false, true} {
-			for _, forever := range []bool{false, true} {
-				for k := 1; !all || forever == lost; k++ {
-					cases++
-					b := broken.copy()
-					b.fail(k, lost, forever)
-					r, err := repairIn(t, b, Options{All: all})
-					what := fmt.Sprintf("operation %d, lost reply %v, for good %v, all %v", k, lost, forever, all)
-					if !b.struck {
-						if err != nil || k < 10 {
-							t.Errorf("%d operations, %v", k-1, err)
-						}
-						break
-					}
-					for _, key := range runs {
-						if got := b.objects[key]; !bytes.Equal(got, whole.objects[key]) && !bytes.Equal(got, broken.objects[key]) {
-							t.Errorf("%s: %s has become something else", what, key)
-						}
-					}
-					if err == nil && r.OK() {
-						same(t, b, whole)
-					}
-					b.fail(0, false, false)
-					r, err = repairIn(t, b, Options{})
-					if err != nil || !r.OK() {
-						t.Errorf("%s: again: %v\n%s", what, err, describe(r))
-					}
-					same(t, b, whole)
+		for s := range fault.Sweep(fault.Ways, nil) {
+			b := clone(broken)
+			b.Inject(s.Plan)
+			r, err := repairIn(t, b, Options{All: all})
+			b.Inject(nil)
+			what := fmt.Sprintf("%v, all %v", s, all)
+			if !s.Struck() {
+				if err != nil || s.Way.Kinds == fault.Any && s.K < 10 {
+					t.Errorf("%s: %d operations, %v", what, s.K-1, err)
 				}
+				same(t, b, m.b)
+				continue
+			}
+			cases++
+			for _, key := range runs {
+				if got := b.Objects.Get(key); !bytes.Equal(got, m.b.Objects.Get(key)) && !bytes.Equal(got, broken.Objects.Get(key)) {
+					t.Errorf("%s: %s has become something else", what, key)
+				}
+			}
+			if err == nil && r.OK() {
+				same(t, b, m.b)
+				if s.Way.Dies {
+					t.Errorf("%s: stopped, and says that all is right", what)
+				}
+			}
+			if r, err = repairIn(t, b, Options{}); err != nil || !r.OK() {
+				t.Errorf("%s: again: %v\n%s", what, err, describe(r))
+			}
+			same(t, b, m.b)
+			late += b.Settle()
+			same(t, b, m.b)
+			b.Inject(nil)
+			mustRepair(t, b, 0, Options{})
+			if puts, _ := b.Count(fault.Writes, ""); puts > 0 {
+				t.Errorf("%s: all was right, and %d writes were made", what, puts)
+			}
+			if t.Failed() {
+				t.Fatalf("%s", what)
 			}
 		}
 	}
-	t.Logf("%d cases", cases)
+	t.Logf("%d cases, %d puts executed behind the next repair", cases, late)
+	if cases < 100 || late == 0 {
+		t.Errorf("only %d cases, %d late puts", cases, late)
+	}
 }
 
 // TestRepairBesideBackups: backups register while a repair runs; neither spoils
 // the other.
 func TestRepairBesideBackups(t *testing.T) {
-	for _, at := range []string{"list seg/", "get idx/", "get seg/", "put idx/"} {
+	for _, at := range []fault.Way{
+		{Name: "list", Kinds: fault.List, Prefix: "seg/"},
+		{Name: "read a run", Kinds: fault.Get, Prefix: "idx/"},
+		{Name: "read a header", Kinds: fault.Get | fault.Range, Prefix: "seg/"},
+		{Name: "put a run", Kinds: fault.Create, Prefix: "idx/"},
+	} {
 		m := newMaker(t, 8)
 		for range 3 {
 			s := m.begin()
@@ -421,26 +438,27 @@ func TestRepairBesideBackups(t *testing.T) {
 			m.run(s)
 		}
 		lost := registered(t, m.b)[1]
-		want := m.b.objects[lost]
+		want := m.b.Objects.Get(lost)
 		busy := m.begin() // began while all was well, and registers now
 		m.add(busy, busy.ID(), 10)
-		delete(m.b.objects, lost)
+		m.b.Objects.Remove(lost)
 		var met atomic.Bool
-		m.b.onEach(func(kind, key string) {
-			if strings.HasPrefix(kind+" "+key, at) && met.CompareAndSwap(false, true) {
+		m.b.Inject(func(op fault.Op) fault.Effect {
+			if op.Kind&at.Kinds != 0 && strings.HasPrefix(op.Key, at.Prefix) && met.CompareAndSwap(false, true) {
 				m.run(busy)
 			}
+			return fault.None
 		})
 		mustRepair(t, m.b, 1, Options{})
-		m.b.onEach(nil)
+		m.b.Inject(nil)
 		if !met.Load() {
-			t.Errorf("%s: never came there", at)
+			t.Errorf("%s: never came there", at.Name)
 		}
-		if !bytes.Equal(m.b.objects[lost], want) {
-			t.Errorf("%s: the run is not as it was", at)
+		if !bytes.Equal(m.b.Objects.Get(lost), want) {
+			t.Errorf("%s: the run is not as it was", at.Name)
 		}
 		if r := mustRepair(t, m.b, 0, Options{All: true}); r.Runs != 4 || r.Equal != 4 {
-			t.Errorf("%s: %d of %d runs equal", at, r.Equal, r.Runs)
+			t.Errorf("%s: %d of %d runs equal", at.Name, r.Equal, r.Runs)
 		}
 	}
 }

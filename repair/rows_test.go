@@ -12,7 +12,7 @@ import (
 // those of the headers of its segments, is not called the same.
 func TestRunOfOtherRows(t *testing.T) {
 	b := standard(t, 8)
-	r, err := repo.Open(t.Context(), b.open(t), repo.Options{})
+	r, err := repo.Open(t.Context(), openBucket(t, b), repo.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestRunOfOtherRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := &state.Runs[2]
-	honest, err := index.Decode(b.objects[run.Name.Key()], state.Repository, run.Name)
+	honest, err := index.Decode(b.Objects.Get(run.Name.Key()), state.Repository, run.Name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,10 +38,11 @@ func TestRunOfOtherRows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.objects[run.Name.Key()], run.Hash, err = forged.Encode(state.Repository, run.Name)
-	if err != nil {
+	var data []byte
+	if data, run.Hash, err = forged.Encode(state.Repository, run.Name); err != nil {
 		t.Fatal(err)
 	}
+	set(t, b, run.Name.Key(), data)
 	p := repairer{repo: r, options: Options{All: true}, progress: NoProgress{}, state: state, named: map[pack.Name]bool{}}
 	if err := p.run(t.Context()); err != nil {
 		t.Fatal(err)

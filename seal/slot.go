@@ -33,6 +33,16 @@ type SlotParams struct {
 // so that small machines and many at once can open a slot.
 func DefaultSlotParams() SlotParams { return SlotParams{Time: 3, Memory: 64 << 10, Lanes: 4} }
 
+// ParamsOf returns the costs of the slot whose bytes are data. The error wraps
+// [object.ErrVersion] or [object.ErrCorrupt].
+func ParamsOf(data []byte) (SlotParams, error) {
+	r, err := decodeSlot(data)
+	if err != nil {
+		return SlotParams{}, fmt.Errorf("key slot: %w", err)
+	}
+	return SlotParams{r.Time, r.Memory, r.Lanes}, nil
+}
+
 const (
 	maxTime   = 64
 	maxLanes  = 64

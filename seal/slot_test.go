@@ -53,6 +53,9 @@ func TestSlotRoundTrip(t *testing.T) {
 	if err != nil || !equalBundles(got, testBundle()) {
 		t.Errorf("got %v, %v", got, err)
 	}
+	if params, err := ParamsOf(data); err != nil || params != cheap {
+		t.Errorf("params: got %+v, %v", params, err)
+	}
 	info, err := testKeys(t).SlotInfo(id, data)
 	if err != nil || info.Created != testInfo.Created || string(info.Host) != "host" || string(info.User) != "user" {
 		t.Errorf("info: got %v, %v", info, err)

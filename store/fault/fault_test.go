@@ -353,3 +353,16 @@ func TestLog(t *testing.T) {
 		t.Error("the log goes on")
 	}
 }
+
+// A test may say when an object was put, for copies that have lost their times.
+func TestSetTime(t *testing.T) {
+	m := fault.NewMemory()
+	m.Set("a", []byte("1"))
+	for _, key := range []string{"a", "absent"} {
+		m.SetTime(key, time.Unix(5, 0))
+	}
+	a, err := m.Attributes(t.Context(), "a")
+	if err != nil || !a.ModTime.Equal(time.Unix(5, 0)) || len(m.Keys("")) != 1 || string(m.Get("a")) != "1" {
+		t.Errorf("%+v, %v, objects %v", a, err, m.All())
+	}
+}

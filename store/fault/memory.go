@@ -71,6 +71,16 @@ func (m *Memory) Set(key string, data []byte) {
 	m.objects[key] = object{data, time.Now()}
 }
 
+// SetTime makes an object that is there one of the given time, which is that of
+// its put otherwise.
+func (m *Memory) SetTime(key string, at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if o, ok := m.objects[key]; ok {
+		m.objects[key] = object{o.data, at}
+	}
+}
+
 // Remove removes an object, if it is there.
 func (m *Memory) Remove(key string) {
 	m.mu.Lock()
