@@ -141,7 +141,7 @@ func (e *env) printCheck(r *check.Report, finished bool) error {
 		e.warn("%d more problems are not listed", r.Omitted)
 	}
 	if e.json() {
-		return e.printJSON(checkSummaryOf(r))
+		return e.printJSON(checkSummaryOf(r, finished))
 	}
 	if !finished {
 		return nil
@@ -215,11 +215,16 @@ type checkSummary struct {
 	Warnings           int      `json:"num_warnings"`     // not restic's
 }
 
-func checkSummaryOf(r *check.Report) checkSummary {
+// checkSummaryOf makes the summary of a check. As in restic, one that did not
+// come to its end has found an error at least.
+func checkSummaryOf(r *check.Report, finished bool) checkSummary {
 	s := checkSummary{
 		MessageType: "summary", NumErrors: r.Errors, Warnings: r.Warnings,
 		SuggestRepairIndex: r.SuggestRepairIndex, SuggestPrune: r.SuggestPrune,
 		Level: r.Level, Unseen: r.Unseen,
+	}
+	if !finished {
+		s.NumErrors, s.Level, s.Unseen = max(s.NumErrors, 1), "not finished", nil
 	}
 	for _, name := range r.BrokenSegments {
 		s.BrokenPacks = append(s.BrokenPacks, name.String())

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"syscall"
 	"time"
 
 	"bluesky/object"
@@ -46,12 +47,18 @@ func (g *Ring) Slots(ctx context.Context) ([]Slot, error) {
 		if errors.Is(err, store.ErrNotFound) {
 			continue // removed since it was listed
 		}
-		if err != nil && !errors.Is(err, store.ErrTooLarge) {
+		if err != nil && !unusable(err) {
 			return nil, err
 		}
 		list = append(list, g.look(slot, err))
 	}
 	return list, nil
+}
+
+// unusable reports whether an error of reading a slot says that nobody can read
+// it: it is larger than any, or in a bad sector.
+func unusable(err error) bool {
+	return errors.Is(err, store.ErrTooLarge) || errors.Is(err, syscall.EIO)
 }
 
 // look judges one slot; err is that of reading it.
@@ -237,7 +244,7 @@ func (g *Ring) Change(ctx context.Context, n NewSlot) (Change, error) {
 func (g *Ring) opened(ctx context.Context, but seal.SlotID) ([]seal.SlotID, error) {
 	var ids []seal.SlotID
 	for slot, err := range g.repo.KeySlots(ctx) {
-		if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) {
+		if errors.Is(err, store.ErrNotFound) || unusable(err) {
 			continue
 		}
 		if err != nil {

@@ -17,6 +17,7 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -292,6 +293,7 @@ func (p *repairer) compare(ctx context.Context) error {
 		p.progress.Step(1)
 	}
 	slices.SortFunc(p.report.Damaged, byName)
+	slices.SortStableFunc(p.report.Wrong, func(a, b Run) int { return cmp.Compare(a.Generation, b.Generation) })
 	return nil
 }
 
@@ -324,15 +326,23 @@ func (p *repairer) compareRun(ctx context.Context, t *table) error {
 	if err != nil {
 		return fmt.Errorf("what the headers give for it: %w", err)
 	}
+	differs := false
 	for i, s := range again.Segments() {
 		if s != t.segments[i] {
+			differs = true
 			p.report.Damaged = append(p.report.Damaged, index.Failure{Name: s.Name, Err: errDiffers})
 		}
+	}
+	if !differs {
+		p.report.Wrong = append(p.report.Wrong, Run{Run: t.run, Problem: errOtherRows, Err: errRegistered})
 	}
 	return nil
 }
 
 // errDiffers: what a header says of itself is not what was signed.
 var errDiffers = errors.New("its header or trailer is not the one that was registered")
+
+// errOtherRows: whoever has signed the run has not made it of the headers.
+var errOtherRows = errors.New("its rows are not those of the headers of its segments")
 
 func byName(a, b index.Failure) int { return slices.Compare(a.Name[:], b.Name[:]) }

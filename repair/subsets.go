@@ -3,6 +3,7 @@ package repair
 import (
 	"cmp"
 	"slices"
+	"sort"
 )
 
 // maxSteps bounds how many ways a search for sums goes.
@@ -17,10 +18,11 @@ func (s *search) subsets(list []int, weight uint64, yield func([]int) bool) bool
 	}
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(s.pool[b].weight, s.pool[a].weight) })
-	sub := subsetter{weights: make([]uint64, len(list)), steps: maxSteps}
+	weights := make([]uint64, len(list))
 	for i, at := range list {
-		sub.weights[i] = s.pool[at].weight
+		weights[i] = s.pool[at].weight
 	}
+	sub := newSubsetter(weights)
 	target, leaveOut := weight, total-weight < weight
 	if leaveOut {
 		target = total - weight
@@ -39,7 +41,16 @@ func (s *search) subsets(list []int, weight uint64, yield func([]int) bool) bool
 // A subsetter finds subsets of a given sum.
 type subsetter struct {
 	weights []uint64 // descending
-	steps   int      // that are left
+	sums    []uint64 // of the first 0, 1, 2, … of them
+	steps   int      // that are left; each takes about the same time, however many weights there are
+}
+
+func newSubsetter(weights []uint64) *subsetter {
+	b := &subsetter{weights: weights, sums: make([]uint64, len(weights)+1), steps: maxSteps}
+	for i, w := range weights {
+		b.sums[i+1] = b.sums[i] + w
+	}
+	return b
 }
 
 // run yields the subsets, by how many they are.
@@ -58,21 +69,13 @@ func (b *subsetter) choose(i, n int, target uint64, chosen []bool, yield func([]
 	if n == 0 {
 		return target != 0 || yield(chosen)
 	}
-	most, least := uint64(0), uint64(0)
-	for k := range n { // of descending weights, the next n are the most, the last n the least
-		if i+n > len(b.weights) {
-			return true
-		}
-		most += b.weights[i+k]
-		least += b.weights[len(b.weights)-1-k]
-	}
-	if b.steps--; b.steps < 0 || target > most || target < least {
+	all := len(b.weights)
+	// Of descending weights, the last n are the least.
+	if b.steps--; b.steps < 0 || i+n > all || target < b.sums[all]-b.sums[all-n] {
 		return true
 	}
-	for ; i+n <= len(b.weights); i++ {
-		if b.weights[i] > target {
-			continue
-		}
+	i += sort.Search(all-i, func(k int) bool { return b.weights[i+k] <= target })
+	for ; i+n <= all && target <= b.sums[i+n]-b.sums[i]; i++ { // the next n are the most
 		chosen[i] = true
 		more := b.choose(i+1, n-1, target-b.weights[i], chosen, yield)
 		chosen[i] = false

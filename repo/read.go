@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -64,7 +65,7 @@ func (r *Repo) openRuns(ctx context.Context, s *State) error {
 			opened[i], err = r.openRun(gctx, run.AddRun, func(ctx context.Context) ([]byte, error) {
 				return r.store.Get(ctx, run.Name.Key(), int64(run.Size))
 			})
-			if r.passOver && (errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, object.ErrCorrupt)) {
+			if r.passOver && runIsLost(err) {
 				lost[i], err = err, nil
 			}
 			return err
@@ -83,6 +84,13 @@ func (r *Repo) openRuns(ctx context.Context, s *State) error {
 		}
 	}
 	return err
+}
+
+// runIsLost reports whether an error of opening a run says that it is gone or
+// damaged, rather than that the bucket is out of reach.
+func runIsLost(err error) bool {
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, object.ErrCorrupt) ||
+		errors.Is(err, syscall.EIO)
 }
 
 // openRun opens the run that add describes, from the cache or as fetch has it.

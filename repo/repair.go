@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -22,8 +23,9 @@ func (r *Repo) CachedRun(ctx context.Context, run Run) (*index.Run, error) {
 }
 
 // RunBytes reads a registered run from the bucket. The problem is what is wrong
-// with it, nil if nothing is: that it is missing, or that its bytes are not those
-// that its statement describes. The error says that the bucket could not tell.
+// with it, nil if nothing is: that it is missing, that its bytes are not those
+// that its statement describes, or that the disk has lost them. The error says
+// that the bucket could not tell.
 func (r *Repo) RunBytes(ctx context.Context, run Run) (data []byte, problem, err error) {
 	data, err = r.store.Get(ctx, run.Name.Key(), int64(run.Size))
 	switch {
@@ -31,6 +33,8 @@ func (r *Repo) RunBytes(ctx context.Context, run Run) (data []byte, problem, err
 		return nil, errors.New("missing"), nil
 	case errors.Is(err, store.ErrTooLarge):
 		return nil, errors.New("longer than it was registered"), nil
+	case errors.Is(err, syscall.EIO): // a bad sector, which a put does not write into
+		return nil, fmt.Errorf("it cannot be read: %w", err), nil
 	case err != nil:
 		return nil, nil, fmt.Errorf("run %s: %w", run.Name, err)
 	case uint64(len(data)) < run.Size:

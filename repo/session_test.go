@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -395,6 +396,14 @@ func TestPassOverLostRuns(t *testing.T) {
 		"empty":   func(f *faulty, key string) { f.Objects.Set(key, nil) },
 		"longer":  func(f *faulty, key string) { data := f.Objects.Get(key); f.Objects.Set(key, append(data, 0)) },
 		"flipped": func(f *faulty, key string) { data := f.Objects.Get(key); data[100] ^= 1; f.Objects.Set(key, data) },
+		"in a bad sector": func(f *faulty, key string) {
+			f.read = func(read string) error {
+				if read == key {
+					return syscall.EIO
+				}
+				return nil
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFaulty()

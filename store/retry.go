@@ -99,6 +99,9 @@ type pulse struct {
 	silence time.Duration
 }
 
+// beat is a sign of life.
+func (p *pulse) beat() { p.timer.Reset(p.silence) }
+
 // of returns r, whose bytes are signs of life.
 func (p *pulse) of(r io.Reader) io.Reader { return &pulseReader{r, p} }
 
@@ -107,10 +110,14 @@ type pulseReader struct {
 	pulse *pulse
 }
 
+// pulseSize is the most bytes of one read: a driver may fill what it is given
+// before it returns, and nothing is seen of the bytes until then.
+const pulseSize = 256 << 10
+
 func (r *pulseReader) Read(b []byte) (int, error) {
-	n, err := r.Reader.Read(b)
+	n, err := r.Reader.Read(b[:min(len(b), pulseSize)])
 	if n > 0 {
-		r.pulse.timer.Reset(r.pulse.silence)
+		r.pulse.beat()
 	}
 	return n, err
 }

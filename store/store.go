@@ -157,8 +157,10 @@ type page struct {
 }
 
 func (s *Store) page(ctx context.Context, prefix string, token []byte) (page, error) {
-	return repeat(ctx, s.retry, func(ctx context.Context, _ *pulse) (page, error) {
-		objects, next, err := s.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix})
+	return repeat(ctx, s.retry, func(ctx context.Context, p *pulse) (page, error) {
+		// A driver may have smaller pages, and is asked until this one is full.
+		beat := func(func(any) bool) error { p.beat(); return nil }
+		objects, next, err := s.bucket.ListPage(ctx, token, pageSize, &blob.ListOptions{Prefix: prefix, BeforeList: beat})
 		return page{objects, next}, err
 	})
 }

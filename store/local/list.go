@@ -14,8 +14,10 @@ import (
 )
 
 const (
-	// defaultPage is the page size for callers that name none.
-	defaultPage = 1000
+	// maxPage bounds the size of pages, and is it for callers that name none.
+	// Each object costs a call, which takes long on a folder beyond a thin line,
+	// and a caller who waits for a page sees no more than that it does not come.
+	maxPage = 100
 	// maxWalks bounds the listings whose position is kept between two pages.
 	// Each holds the names of the folders on its path that are still to come.
 	maxWalks = 4
@@ -91,8 +93,8 @@ func (b *Bucket) keepWalk(w *walk) {
 // page returns the next page and leaves w behind its last key.
 func (w *walk) page(ctx context.Context, opts *driver.ListOptions) (*driver.ListPage, error) {
 	size := opts.PageSize
-	if size <= 0 {
-		size = defaultPage
+	if size <= 0 || size > maxPage {
+		size = maxPage
 	}
 	if w.stack == nil {
 		if err := w.start(); err != nil {
