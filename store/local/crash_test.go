@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -287,5 +288,38 @@ func TestExclusiveAtTheLastMoment(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 		})
+	}
+}
+
+// A name that a failed call has given all the same is found by whoever reads back,
+// and goes on with it: no power cut takes it away.
+func TestNameGivenByAFailedCall(t *testing.T) {
+	for shape, lacks := range shapes {
+		for _, call := range []string{"link unnamed", "link", "rename new", "rename"} {
+			for _, exclusive := range []bool{true, false} {
+				disk := simdisk.New(lacks...)
+				refuser := simdisk.NewRefuser(disk)
+				refuser.Only(call)
+				b := blob.NewBucket(New(refuser, time.Now))
+				refuser.Refuse(0, syscall.ENOSPC, true)
+				err := upload(b, "keys/1", []byte("slot"), exclusive)
+				if refuser.Hit() == "" {
+					continue // this shape does without the call
+				}
+				when := fmt.Sprintf("%s, %s, exclusive %v", shape, call, exclusive)
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Errorf("%s: %v", when, err)
+				}
+				if contents(t, blob.NewBucket(New(disk, time.Now)))["keys/1"] != "slot" {
+					continue
+				}
+				for seed := range uint64(20) {
+					left := disk.AfterPowerCut(rand.New(rand.NewPCG(seed, 0)))
+					if got := contents(t, blob.NewBucket(New(left, time.Now)))["keys/1"]; got != "slot" {
+						t.Fatalf("%s: it was there, and %q is left", when, got)
+					}
+				}
+			}
+		}
 	}
 }

@@ -112,10 +112,14 @@ func (w *writer) commit() error {
 	if w.exclusive {
 		publish = w.tmp.create
 	}
-	if err := publish(w.name); err != nil {
+	err := publish(w.name)
+	if errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return w.folder.sync(w.dir)
+	// Also after an error: it may have the name all the same, as on a network file
+	// system that lost a reply. Then the caller reads it back, finds it equal and
+	// goes on with it, and a power cut must not take it away again.
+	return also(err, w.folder.sync(w.dir))
 }
 
 var errExists = coded{gcerrors.FailedPrecondition, fs.ErrExist}
