@@ -46,6 +46,7 @@ func storeMutations() []mutation {
 		instead("folder trusted after a failed fsync", folder, "		f.failed = err\n", "", pkg, "TestNothingIsTrustedAfterAFailedSync"),
 		instead("failed fsync of a name is no error", folder, "	if err == nil {\n		return nil\n	}\n	f.mu.Lock()", "	if err == nil || true {\n		return nil\n	}\n	f.mu.Lock()",
 			pkg, "TestEveryCallFails"),
+		instead("a name given by a failed call is not synced", write, "	err := publish(w.name)\n	if errors.Is(err, fs.ErrExist) {", "	err := publish(w.name)\n	if err != nil {", pkg, "TestNameGivenByAFailedCall"),
 		instead("write goes on after an error", write, "	err := w.err\n", "	var err error\n", pkg, "TestEveryCallFails"),
 		instead("a body may go on behind its end", "store/read.go", "data := make([]byte, n)", "data := make([]byte, n)\n\tr = io.LimitReader(r, n)", "store", "TestBodyThatBreaksOff", "TestBucketThatLies"),
 		instead("a bucket that ignores conditions is taken", "store/probe.go", "case err == nil && winner >= 0:", "case false && winner >= 0:", "store", "TestProbeRefusesBucketThatIgnoresConditions"),
