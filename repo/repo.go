@@ -264,7 +264,9 @@ func (r *Repo) refresh(ctx context.Context) (*State, error) {
 	if ok, err := r.hasGeneration(ctx, known); err != nil {
 		return nil, err
 	} else if !ok {
-		return nil, rollback("generation %d was seen before and is missing", known)
+		if known, err = r.aboveFloor(ctx, known); err != nil {
+			return nil, err
+		}
 	}
 	head, err := r.findHead(ctx, known)
 	if err != nil {
