@@ -75,6 +75,9 @@ func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error
 	var checked *State // the state in which all of c.relied were found visible
 	for {
 		view, err := r.Index(ctx, base)
+		if errors.Is(err, store.ErrNotFound) {
+			base, view, err = r.Current(ctx) // a cleaner was faster
+		}
 		if err != nil {
 			return nil, err
 		}
