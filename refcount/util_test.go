@@ -62,7 +62,7 @@ type vectorCase struct {
 }
 
 func vectorCases() []vectorCase {
-	return slices.Concat(marksVectors(), countsVectors())
+	return slices.Concat(marksVectors(), countsVectors(), spaceVectors())
 }
 
 // decode decodes what is a table of the type in the name of a vector, and returns
@@ -73,6 +73,8 @@ func decode(name string, data []byte) (encode func() []byte, err error) {
 		return decodeMarksTable(data)
 	case "counts":
 		return decodeCountsTable(data)
+	case "space":
+		return decodeSpaceTable(data)
 	}
 	return nil, errors.New("no type in the name")
 }
@@ -252,7 +254,7 @@ func limitMemory(t testing.TB, name string, n int, decode func()) {
 	runtime.ReadMemStats(&before)
 	decode()
 	runtime.ReadMemStats(&after)
-	if took, most := after.TotalAlloc-before.TotalAlloc, uint64(8*n+32<<10); took > most {
+	if took, most := after.TotalAlloc-before.TotalAlloc, uint64(8*n+64<<10); took > most {
 		t.Errorf("%s: %d bytes take %d of memory, more than %d", name, n, took, most)
 	}
 }
