@@ -66,7 +66,7 @@ func (c *SpaceChange) Delta(ctx context.Context, name TableName) (Table, error) 
 func compareUsages(a, b Usage) int { return a.Compare(b.Key) }
 
 // Base returns the table of that name with all segments, to take the place of
-// the whole list. It reads the whole map, and takes about 130 bytes of memory
+// the whole list. It reads the whole map, and takes about 150 bytes of memory
 // for each segment. Errors are as those of [SpaceChange.Delta].
 func (c *SpaceChange) Base(ctx context.Context, name TableName) (Table, error) {
 	return c.base(ctx, name, fanOut)
@@ -74,7 +74,8 @@ func (c *SpaceChange) Base(ctx context.Context, name TableName) (Table, error) {
 
 func (c *SpaceChange) base(ctx context.Context, name TableName, fanOut int64) (Table, error) {
 	left := maps.Clone(c.new)
-	var rows []Usage
+	// No more than the table and its deltas hold.
+	rows := make([]Usage, 0, int(c.old.tree.levels[0].entries)+len(c.old.changed))
 	for u, err := range c.old.All(ctx) {
 		if err != nil {
 			return Table{}, err
@@ -93,5 +94,8 @@ func (c *SpaceChange) base(ctx context.Context, name TableName, fanOut int64) (T
 			return Table{}, corruptf("space map: remove segment %s: it is not there", added[i].Name)
 		}
 	}
-	return encodeSpaceBase(c.old.repository, name, fanOut, mergeUsages(rows, added)), nil
+	if len(added) > 0 {
+		rows = mergeUsages(rows, added)
+	}
+	return encodeSpaceBase(c.old.repository, name, fanOut, rows), nil
 }

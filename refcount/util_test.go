@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"bluesky/index"
 	"bluesky/object"
 )
@@ -243,6 +245,61 @@ func TestVectorsTakeLittleMemory(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		})
+	}
+}
+
+// TestHostileTablesTakeLittleMemory: tables of the parts that take the most
+// memory for their bytes.
+func TestHostileTablesTakeLittleMemory(t *testing.T) {
+	var many []section
+	shapes, counted := Shapes{}, Shapes{}
+	tiny := marksOf(nil, 0).append(nil)
+	for i := range 5000 {
+		s := section{rows: 1, form: formMarks, content: tiny}
+		binary.BigEndian.PutUint32(s.run[:], uint32(i))
+		many = append(many, s)
+		shapes[s.run], counted[s.run] = Shape{1, 1}, Shape{Rows: 1}
+	}
+	sparse := roaring.New() // in each container one value, the shortest that there is
+	for i := range uint32(1 << 16) {
+		sparse.Add(i<<16 | i)
+	}
+	runs := roaring.New()
+	for i := range uint64(1 << 16) {
+		runs.AddRange(i<<16, i<<16+9)
+	}
+	marks := func(sections ...section) Table {
+		return encodeTable(prelude{typ: TypeMarks, repository: repository, name: vectorName}, sections)
+	}
+	dense := slices.Clone(many)
+	for i := range dense {
+		dense[i].content = binary.LittleEndian.AppendUint32([]byte{255, 255, 1, 0, 0, 0, 0, 0, 0, 0}, 70000)
+	}
+	run := vectorRuns[0]
+	shapes[run] = Shape{maxRows, 1}
+	loadMarks := func(list ...Table) func() error {
+		return func() error { _, err := LoadMarks(repository, list, shapes); return err }
+	}
+	one := func(b *roaring.Bitmap) Table {
+		r := RunMarks{b, roaring.New()}
+		return marks(section{run: run, rows: maxRows, form: formMarks, content: r.append(nil)})
+	}
+	counts := encodeTable(prelude{typ: TypeCounts, repository: repository, name: vectorName}, dense)
+	for _, tt := range []struct {
+		name string
+		n    int64
+		load func() error
+	}{
+		{"many sections of marks", marks(many...).Ref.Size, loadMarks(marks(many...))},
+		{"containers of one value", one(sparse).Ref.Size, loadMarks(one(sparse))},
+		{"containers of one run", one(runs).Ref.Size, loadMarks(one(runs))},
+		{"both", one(sparse).Ref.Size + one(runs).Ref.Size, loadMarks(one(sparse), one(runs))},
+		{"many sections of counts", counts.Ref.Size, func() error {
+			_, err := LoadCounts(repository, []Table{counts}, counted)
+			return err
+		}},
+	} {
+		limitMemory(t, tt.name, int(tt.n), func() { check(t, tt.load()) })
 	}
 }
 
