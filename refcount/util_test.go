@@ -234,6 +234,35 @@ func judge(t *testing.T, name string, data []byte) {
 	}
 }
 
+// TestVerify: what a table can say by itself, it says by itself. Two vectors are
+// wrong only beside their runs.
+func TestVerify(t *testing.T) {
+	types := map[string]Type{"marks": TypeMarks, "counts": TypeCounts, "space": TypeSpace}
+	for _, c := range vectorCases() {
+		class := strings.Split(c.name, "-")
+		table := spaceTableOf(c.make())
+		if class[1] != "space" {
+			table = tableOf(c.make())
+		}
+		err := Verify(repository, types[class[1]], table)
+		want := map[string]error{"version": ErrVersion, "corrupt": ErrCorrupt}[class[0]]
+		if c.name == "corrupt-marks-segment-past-run" || c.name == "corrupt-marks-row-of-run" {
+			want = nil
+		}
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		table.Ref.Hash[5] ^= 1
+		if err := Verify(repository, types[class[1]], table); err == nil {
+			t.Errorf("%s: its hash is not compared", c.name)
+		}
+		table.Ref.Hash[5] ^= 1
+		if Verify(repository, types[class[1]]%3+1, table) == nil || Verify(repository, 0, table) == nil {
+			t.Errorf("%s: its type is not compared", c.name)
+		}
+	}
+}
+
 // TestVectorsTakeLittleMemory: whatever the counts and lengths of a vector
 // claim, the decoder allocates in proportion to its bytes.
 func TestVectorsTakeLittleMemory(t *testing.T) {
