@@ -62,7 +62,7 @@ type vectorCase struct {
 }
 
 func vectorCases() []vectorCase {
-	return slices.Concat(marksVectors())
+	return slices.Concat(marksVectors(), countsVectors())
 }
 
 // decode decodes what is a table of the type in the name of a vector, and returns
@@ -71,6 +71,8 @@ func decode(name string, data []byte) (encode func() []byte, err error) {
 	switch strings.Split(name, "-")[1] {
 	case "marks":
 		return decodeMarksTable(data)
+	case "counts":
+		return decodeCountsTable(data)
 	}
 	return nil, errors.New("no type in the name")
 }
