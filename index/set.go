@@ -263,12 +263,8 @@ func (x *Index) At(part, place int) Location {
 	return Location{row, m.segment(int(row.Segment)), part, place}
 }
 
-// Segment returns a segment of a part by its ordinal, and whether rows of it are
-// visible unless they are dead.
-func (x *Index) Segment(part, ordinal int) (s Segment, visible bool) {
-	m := &x.members[part]
-	return m.segment(ordinal), m.shows(uint32(ordinal))
-}
+// Segment returns a segment of a part by its ordinal, visible or not.
+func (x *Index) Segment(part, ordinal int) Segment { return x.members[part].segment(ordinal) }
 
 // Segments goes through the visible segments, in the order of the runs and of
 // their tables.

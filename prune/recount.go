@@ -1,9 +1,3 @@
-// Package prune deletes what no snapshot reaches, and keeps the counts by which
-// it knows. No key is needed.
-//
-// This part of it counts all anew, by another way than the counts are kept: from
-// the headers of segments, by sorting and merging. `prune --recount` takes its
-// numbers for the stored ones, and `check` compares both.
 package prune
 
 import (
@@ -195,16 +189,10 @@ func (c *Recounter) Close() error { return c.refs.close() }
 
 // addRoots counts what [repo.State.Roots] yields of generations up to the fold.
 func (c *Recounter) addRoots() {
-	add := func(s *repo.Snapshot) {
+	for s := range c.view.State.AllSnapshots() {
 		if s.Generation <= c.options.Fold {
 			c.refs.list = append(c.refs.list, refCount{s.ID, 1}, refCount{s.Root, 1})
 		}
-	}
-	for i := range c.view.State.Snapshots {
-		add(&c.view.State.Snapshots[i])
-	}
-	for i := range c.view.State.Forgotten {
-		add(&c.view.State.Forgotten[i].Snapshot)
 	}
 	for i := range c.refs.list {
 		c.refs.note(&c.refs.list[i])
@@ -250,8 +238,8 @@ func (p *countedPart) prepare(v View, i int) {
 	sizes := make([]uint32, run.SegmentCount())
 	meta := make([]bool, run.SegmentCount())
 	for n := range p.segments {
-		s, visible := v.Index.Segment(i, n)
-		p.segments[n].visible = visible
+		s := v.Index.Segment(i, n)
+		p.segments[n].visible = v.Index.ShowsSegment(i, n)
 		p.segments[n].protected = v.State.IsUnfinished(s.Session)
 		meta[n] = s.Class == object.ClassMeta
 	}
@@ -336,7 +324,7 @@ func (c *Recounter) Tally(ctx context.Context, progress Progress) (*Tally, error
 	for i := range c.parts {
 		for n := range c.parts[i].segments {
 			if c.Wants(i, n) && !c.parts[i].segments[n].fed {
-				s, _ := c.view.Index.Segment(i, n)
+				s := c.view.Index.Segment(i, n)
 				return nil, fmt.Errorf("segment %s: %w: its header was not read", s.Name, ErrRecount)
 			}
 		}
@@ -370,20 +358,15 @@ func (c *Recounter) addSpace() {
 	for i := range c.parts {
 		for n := range c.parts[i].segments {
 			if counted := &c.parts[i].segments[n]; counted.visible {
-				s, _ := c.view.Index.Segment(i, n)
+				s := c.view.Index.Segment(i, n)
 				c.tally.Space = append(c.tally.Space, refcount.Usage{
 					Key:  refcount.Key{RegisteredAt: s.RegisteredAt, Name: s.Name},
-					Size: uint32(s.Size), Body: uint32(BodyOf(&s)), Live: counted.live, Class: s.Class,
+					Size: uint32(s.Size), Body: uint32(bodyOf(&s)), Live: counted.live, Class: s.Class,
 				})
 			}
 		}
 	}
 	slices.SortFunc(c.tally.Space, func(a, b refcount.Usage) int { return a.Key.Compare(b.Key) })
-}
-
-// BodyOf returns the sealed lengths of all objects of a segment.
-func BodyOf(s *index.Segment) int64 {
-	return s.Size - pack.PreludeSize - int64(s.HeaderLength) - pack.TrailerSize
 }
 
 // join counts the rows of one range.
@@ -487,8 +470,8 @@ func (c *Recounter) eachHeader(ctx context.Context, bucket pack.ReaderAt, phase 
 				continue
 			}
 			g.Go(func() error {
-				defer progress.Step(1)
-				s, _ := c.view.Index.Segment(i, n)
+				defer progress.Add(1)
+				s := c.view.Index.Segment(i, n)
 				h, err := pack.ReadHeader(gctx, bucket, s.Ref())
 				if err == nil {
 					err = fn(i, n, h)

@@ -5,13 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"bluesky/object"
 	"bluesky/prune/prunetest"
-
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var seed = flag.Uint64("seed", 0, "`seed` of random tests; 0 draws one")
 
@@ -148,5 +143,3 @@ func sameRows(t *testing.T, got *Tally, want *prunetest.Truth, v View) {
 			got.Visible, got.Redundant, got.Garbage, got.Refs, visible, redundant, garbage, refs)
 	}
 }
-
-var _ = object.ID{}

@@ -44,15 +44,15 @@ func (c *Recounter) eachRange(ctx context.Context, progress Progress, fn func(r 
 			break
 		}
 		g.Go(func() error {
-			defer progress.Step(1)
+			defer progress.Add(1)
 			return fn(r)
 		})
 	}
 	return cmp.Or(g.Wait(), ctx.Err())
 }
 
-// A place is where a visible row stands.
-type place struct {
+// A visibleRow is one with its place.
+type visibleRow struct {
 	part, place int
 	row         index.Row
 }
@@ -60,10 +60,10 @@ type place struct {
 // groups goes through the ids in a range that have visible rows: the rows of
 // each, the home first. Where no row is in a counted run, there is no home, and
 // the first is any. The slice is valid until the next one.
-func (c *Recounter) groups(r int) iter.Seq[[]place] {
-	return func(yield func([]place) bool) {
+func (c *Recounter) groups(r int) iter.Seq[[]visibleRow] {
+	return func(yield func([]visibleRow) bool) {
 		m := c.rowsIn(r)
-		var g []place
+		var g []visibleRow
 		for len(m) > 0 {
 			g = append(g[:0], m[0].at)
 			m.next() // rows do not fail
@@ -81,18 +81,17 @@ func (c *Recounter) groups(r int) iter.Seq[[]place] {
 	}
 }
 
-func (c *Recounter) homeFirst(g []place) {
-	uncounted := func(at *place) int {
+func (c *Recounter) homeFirst(g []visibleRow) {
+	uncounted := func(at *visibleRow) int {
 		if c.parts[at.part].counted {
 			return 0
 		}
 		return 1
 	}
-	registered := func(at *place) uint64 {
-		s, _ := c.view.Index.Segment(at.part, int(at.row.Segment))
-		return s.RegisteredAt
+	registered := func(at *visibleRow) uint64 {
+		return c.view.Index.Segment(at.part, int(at.row.Segment)).RegisteredAt
 	}
-	slices.SortFunc(g, func(a, b place) int {
+	slices.SortFunc(g, func(a, b visibleRow) int {
 		return cmp.Or(uncounted(&a)-uncounted(&b), cmp.Compare(registered(&a), registered(&b)), a.part-b.part, a.place-b.place)
 	})
 }
@@ -101,7 +100,7 @@ func (c *Recounter) homeFirst(g []place) {
 func (c *Recounter) rowsIn(r int) merger[*rowCursor] {
 	var m merger[*rowCursor]
 	for i, run := range c.view.Runs {
-		at := &rowCursor{view: &c.view, run: run, end: run.Len(), at: place{part: i}}
+		at := &rowCursor{view: &c.view, run: run, end: run.Len(), at: visibleRow{part: i}}
 		if r > 0 {
 			at.at.place = startOf(run, r, c.ranges)
 		}
@@ -127,7 +126,7 @@ type rowCursor struct {
 	view   *View
 	run    *index.Run
 	end    int
-	at     place
+	at     visibleRow
 	prefix uint64
 }
 

@@ -2,8 +2,6 @@ package prunetest
 
 import (
 	"bytes"
-	"cmp"
-	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -152,7 +150,7 @@ func (c *cleaning) condemnDead() {
 			}
 		}
 		for n := range left {
-			if s, visible := c.view.Segment(i, n); visible && left[n] == 0 && c.killable(i, &s) && c.Rand.IntN(4) > 0 {
+			if s := c.view.Segment(i, n); c.view.ShowsSegment(i, n) && left[n] == 0 && c.killable(i, &s) && c.Rand.IntN(4) > 0 {
 				c.condemn(i, n)
 			}
 		}
@@ -162,7 +160,7 @@ func (c *cleaning) condemnDead() {
 // rewrite merges some counted runs into one, out of which dead rows are left, and
 // moves what is live in some of their segments into new ones.
 func (c *cleaning) rewrite() {
-	b := &runBuilder{}
+	b := &index.Builder{}
 	var merged []int
 	for i := range c.runs {
 		if c.counted(i) && c.Rand.IntN(2) == 0 {
@@ -171,13 +169,13 @@ func (c *cleaning) rewrite() {
 	}
 	for _, i := range merged {
 		for n := range c.runs[i].SegmentCount() {
-			s, visible := c.view.Segment(i, n)
+			s := c.view.Segment(i, n)
 			switch {
-			case !visible || c.change.Gone(c.runs[i].Name(), uint32(n)):
+			case !c.view.ShowsSegment(i, n) || c.change.Gone(c.runs[i].Name(), uint32(n)):
 			case c.killable(i, &s) && c.Rand.IntN(3) == 0:
 				c.move(b, i, n)
 			default:
-				b.keep(c, i, n, s)
+				c.keep(b, i, n, s)
 			}
 		}
 		c.op.Condemned = append(c.op.Condemned, repo.RunName(c.runs[i].Name()))
@@ -187,7 +185,8 @@ func (c *cleaning) rewrite() {
 	}
 	var name index.RunName
 	copy(name[:], c.randomName())
-	data := b.encode(c.base.Repository, name)
+	data, _, err := b.Encode(c.base.Repository, name)
+	c.must(err)
 	run, err := index.Decode(data, c.base.Repository, name)
 	c.must(err)
 	c.must(c.Repo.PutNamed(c.T.Context(), repo.RunName(name), data))
@@ -195,9 +194,20 @@ func (c *cleaning) rewrite() {
 	c.made = append(c.made, run)
 }
 
+// keep takes over a segment with its visible rows.
+func (c *cleaning) keep(b *index.Builder, part, ordinal int, s index.Segment) {
+	at, err := b.Keep(c.base.Repository, s)
+	c.must(err)
+	for i := range c.runs[part].Len() {
+		if row := c.runs[part].Row(i); int(row.Segment) == ordinal && c.shows(part, i) {
+			b.KeepRow(row, at)
+		}
+	}
+}
+
 // move copies what is visible in a segment into a new one, and condemns it.
-func (c *cleaning) move(b *runBuilder, part, ordinal int) {
-	old, _ := c.view.Segment(part, ordinal)
+func (c *cleaning) move(b *index.Builder, part, ordinal int) {
+	old := c.view.Segment(part, ordinal)
 	h := c.headers.Of(old)
 	out := pack.NewBuilder(c.base.Repository, old.Class, 1<<20)
 	for i := range c.runs[part].Len() {
@@ -222,7 +232,7 @@ func (c *cleaning) move(b *runBuilder, part, ordinal int) {
 	made, err := out.Finish(name)
 	c.must(err)
 	c.must(c.Repo.PutNamed(c.T.Context(), repo.SegmentName(name), made.Bytes))
-	b.add(index.SegmentOf(made, old.Session), made.Header)
+	c.must(b.AddSegment(index.SegmentOf(made, old.Session), made.Header))
 	c.condemnMerged(old.Name)
 }
 
@@ -330,71 +340,4 @@ func (w *World) delete() {
 		w.must(err)
 		w.append(w.Cleaner, op)
 	}
-}
-
-// A runBuilder makes a run of any rows. docs/format.md, "Run".
-type runBuilder struct {
-	segments []index.Segment
-	rows     []index.Row // Segment is the place in segments
-}
-
-// keep takes over a segment with its visible rows.
-func (b *runBuilder) keep(c *cleaning, part, ordinal int, s index.Segment) {
-	for i := range c.runs[part].Len() {
-		if row := c.runs[part].Row(i); int(row.Segment) == ordinal && c.shows(part, i) {
-			row.Segment = uint32(len(b.segments))
-			b.rows = append(b.rows, row)
-		}
-	}
-	b.segments = append(b.segments, s) // with the generation that it has
-}
-
-// add takes a segment with all objects of its header.
-func (b *runBuilder) add(s index.Segment, h *pack.Header) {
-	for i := range h.Objects {
-		o := &h.Objects[i]
-		b.rows = append(b.rows, index.Row{ID: o.ID, Sum: o.Sum, Segment: uint32(len(b.segments)), Offset: o.Offset, Length: o.Length, Kind: o.Kind})
-	}
-	b.segments = append(b.segments, s)
-}
-
-func (b *runBuilder) encode(repository object.RepositoryID, name index.RunName) []byte {
-	order := make([]int, len(b.segments))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, j int) int {
-		x, y := &b.segments[i], &b.segments[j]
-		return cmp.Or(cmp.Compare(x.RegisteredAt, y.RegisteredAt), bytes.Compare(x.Name[:], y.Name[:]))
-	})
-	at := make([]uint32, len(order))
-	for i, was := range order {
-		at[was] = uint32(i)
-	}
-	for i := range b.rows {
-		b.rows[i].Segment = at[b.rows[i].Segment]
-	}
-	slices.SortFunc(b.rows, func(x, y index.Row) int {
-		return cmp.Or(x.ID.Compare(y.ID), cmp.Compare(x.Segment, y.Segment), cmp.Compare(x.Offset, y.Offset))
-	})
-	le := binary.LittleEndian
-	data := append([]byte("BLUERUN\n"), 1, 0, 0, 0, 0, 0, 0, 0)
-	data = le.AppendUint64(le.AppendUint64(data, uint64(len(b.segments))), uint64(len(b.rows)))
-	data = append(append(data, repository[:]...), name[:]...)
-	for _, i := range order {
-		s := &b.segments[i]
-		data = append(data, s.Name[:]...)
-		data = le.AppendUint32(le.AppendUint64(data, uint64(s.Size)), s.HeaderLength)
-		data = append(append(append(data, byte(s.Class), 0, 0, 0), s.HeaderHash[:]...), s.Hash[:]...)
-		data = append(le.AppendUint64(data, s.RegisteredAt), s.Session[:]...)
-		data = append(data, make([]byte, 8)...)
-	}
-	for i := range b.rows {
-		r := &b.rows[i]
-		data = append(data, r.ID[:]...)
-		data = le.AppendUint32(le.AppendUint32(le.AppendUint32(data, r.Segment), r.Offset), r.Length)
-		data = append(append(data, byte(r.Kind), 0, 0, 0), r.Sum[:]...)
-	}
-	hash := object.HashBytes("run", data)
-	return append(data, hash[:]...)
 }

@@ -67,7 +67,7 @@ func (w *World) Tell(s *repo.State, runs []*index.Run, x *index.Index, fold uint
 		if counted {
 			t.Runs[i] = make([]uint32, run.Len())
 			for n := range run.SegmentCount() {
-				if segment, visible := x.Segment(i, n); visible {
+				if segment := x.Segment(i, n); x.ShowsSegment(i, n) {
 					t.Segments[segment.Name], t.Live[segment.Name] = segment, 0
 				}
 			}
@@ -112,16 +112,10 @@ func (w *World) Tell(s *repo.State, runs []*index.Run, x *index.Index, fold uint
 }
 
 func (w *World) countRoots(t *Truth, s *repo.State, fold uint64) {
-	roots := func(snap repo.Snapshot) {
+	for snap := range s.AllSnapshots() {
 		if snap.Generation <= fold {
 			t.Count[snap.ID]++
 			t.Count[snap.Root]++
 		}
-	}
-	for _, snap := range s.Snapshots {
-		roots(snap)
-	}
-	for _, f := range s.Forgotten {
-		roots(f.Snapshot)
 	}
 }
