@@ -28,6 +28,8 @@ type World struct {
 	Admin   ed25519.PrivateKey
 	Cleaner ed25519.PrivateKey
 	Rand    *rand.Rand
+	// Cleaning is what [World.Step] does to clean; nil is Clean.
+	Cleaning func()
 
 	blocks, leaves, maps []object.ID // that were stored at some time
 	refs                 map[object.ID][]object.ID
@@ -121,7 +123,11 @@ func (w *World) Step() {
 	case 6, 7:
 		w.Forget()
 	default:
-		w.Clean()
+		if w.Cleaning != nil {
+			w.Cleaning()
+		} else {
+			w.Clean()
+		}
 	}
 }
 
