@@ -51,7 +51,7 @@ var shapes = map[string]shape{
 	"check error": {"message_type": "string", "message": "string", "severity": "string",
 		"files": "?strings", "snapshots": "?strings"},
 	"check summary": {"message_type": "string", "num_errors": "count", "broken_packs": "strings",
-		"suggest_repair_index": "bool", "suggest_prune": "bool",
+		"suggest_repair_index": "bool", "suggest_prune": "bool", "suggest_recount": "bool",
 		"level": "string", "unseen": "?strings", "num_warnings": "count"},
 
 	"repair error": {"message_type": "string", "message": "string", "severity": "string"},

@@ -62,6 +62,8 @@ type RecountOptions struct {
 // among the counted runs. A row that comes before it and is not counted yet
 // changes nothing; the fold that counts it moves the home.
 type Tally struct {
+	Fold uint64
+
 	// Runs are the counts of the rows of each run of the state, nil of one that is
 	// not counted: at the home row the number of visible ids that refer to its id,
 	// each once whatever its copies, plus one for each root that it is; 0 elsewhere.

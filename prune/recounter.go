@@ -67,7 +67,7 @@ func NewRecounter(ctx context.Context, v View, options RecountOptions, progress 
 	if options.Readers == 0 {
 		options.Readers = 8
 	}
-	c := &Recounter{view: v, options: options, parts: make([]countedPart, len(v.Runs))}
+	c := &Recounter{view: v, options: options, parts: make([]countedPart, len(v.Runs)), tally: Tally{Fold: options.Fold}}
 	rows := 0
 	for i, run := range v.Runs {
 		c.parts[i].counted = v.State.Runs[i].Cleaned || v.State.Runs[i].Generation <= options.Fold

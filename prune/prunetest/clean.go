@@ -25,6 +25,32 @@ type cleaning struct {
 	change  *refcount.MarksChange
 	headers Headers
 	made    []*index.Run // for op.Runs
+	edit    func(*Truth) // before tables are made of it; nil for none
+}
+
+func (w *World) newCleaning() *cleaning {
+	w.T.Helper()
+	c := &cleaning{World: w, dead: map[object.ID]bool{}, headers: Headers{W: w}}
+	c.base, c.runs, c.view = w.View()
+	c.after = *c.base
+	c.op.Fold, c.op.Pending = c.base.Fold, c.base.Pending
+	marks, err := w.Repo.Marks(w.T.Context(), c.base)
+	w.must(err)
+	c.change = marks.Change()
+	return c
+}
+
+// Lie appends a clean that does nothing but to replace the tables by such as a
+// broken cleaner would write. Mark may mark what it likes, edit change the counts
+// that it takes for true; both may be nil.
+func (w *World) Lie(mark func(*refcount.MarksChange), edit func(*Truth)) {
+	w.T.Helper()
+	c := w.newCleaning()
+	c.edit = edit
+	if mark != nil {
+		mark(c.change)
+	}
+	c.commit()
 }
 
 // View returns the newest state with its runs and its index.
@@ -44,28 +70,28 @@ func (w *World) View() (*repo.State, []*index.Run, *index.Index) {
 // newest generation or less.
 func (w *World) Clean() {
 	w.T.Helper()
-	c := &cleaning{World: w, dead: map[object.ID]bool{}, headers: Headers{W: w}}
-	c.base, c.runs, c.view = w.View()
-	c.after = *c.base
+	c := w.newCleaning()
 	c.op.Fold = c.base.Generation
 	if w.Rand.IntN(4) == 0 {
 		c.op.Fold -= min(uint64(w.Rand.IntN(3)), c.base.Generation-c.base.Fold)
 	}
 	c.after.Fold = c.op.Fold
-	marks, err := w.Repo.Marks(w.T.Context(), c.base)
-	w.must(err)
-	c.change = marks.Change()
 	c.collect()
 	c.kill()
 	c.condemnDead()
 	if w.Rand.IntN(2) == 0 {
 		c.rewrite()
 	}
+	c.commit()
+	w.delete()
+}
+
+func (c *cleaning) commit() {
+	c.T.Helper()
 	c.tables()
 	op, err := repo.NewOp(repo.OpClean, &c.op)
-	w.must(err)
-	w.append(w.Cleaner, op)
-	w.delete()
+	c.must(err)
+	c.append(c.Cleaner, op)
 }
 
 // counted reports whether part i is counted after the clean.
@@ -274,6 +300,9 @@ func (c *cleaning) tables() {
 	hidden := func(name pack.Name) bool { return gone[repo.SegmentName(name)] }
 	view := index.New(parts, hidden)
 	truth := c.Tell(&c.after, runs, view, c.op.Fold)
+	if c.edit != nil {
+		c.edit(truth)
+	}
 
 	counts, err := refcount.LoadCounts(c.base.Repository, nil, nil)
 	c.must(err)
