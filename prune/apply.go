@@ -13,12 +13,12 @@ import (
 
 // A Result says what a prune has done.
 type Result struct {
-	Stats                // of the plan that was carried out
-	Deleted       uint64 // files
-	Waiting       uint64 // files that are condemned and kept for the grace
-	ReadBytes     uint64 // of segments
-	WrittenBytes  uint64
-	Left          uint64 // unused bytes in segments
+	Stats               // of the plan that was carried out
+	Deleted      uint64 // files
+	Waiting      uint64 // files that are condemned and kept for the grace
+	ReadBytes    uint64 // of segments
+	WrittenBytes uint64
+
 	DamagedCopies map[pack.Name]error
 }
 

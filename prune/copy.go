@@ -55,7 +55,7 @@ const windowBytes = 32 << 20
 func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 	var total uint64
 	for _, s := range p.victims {
-		total += s.live
+		total += s.live()
 	}
 	progress.Phase("copy live objects", total)
 	for _, class := range []object.Class{object.ClassData, object.ClassMeta} {
