@@ -254,10 +254,7 @@ func (c *Recounter) addSpace() {
 		for n := range c.parts[i].segments {
 			if counted := &c.parts[i].segments[n]; counted.visible {
 				s := c.view.Index.Segment(i, n)
-				c.tally.Space = append(c.tally.Space, refcount.Usage{
-					Key:  refcount.Key{RegisteredAt: s.RegisteredAt, Name: s.Name},
-					Size: uint32(s.Size), Body: uint32(bodyOf(&s)), Live: counted.live, Class: s.Class,
-				})
+				c.tally.Space = append(c.tally.Space, usageOf(&s, uint64(counted.live)))
 			}
 		}
 	}

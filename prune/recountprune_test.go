@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bluesky/prune/prunetest"
+	"bluesky/refcount"
 )
 
 // TestPruneCountsAsRecount prunes random repositories, with races and sessions
@@ -53,6 +54,22 @@ func compareStored(t *testing.T, w *prunetest.World) (rows int) {
 	}
 	if tally.DanglingCount+tally.HomelessCount > 0 {
 		t.Fatalf("dangling %v, homeless %v", tally.Dangling, tally.Homeless)
+	}
+	stored := map[refcount.Key]refcount.Usage{}
+	for u, err := range b.space.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored[u.Key] = u
+	}
+	for _, want := range tally.Space {
+		if got := stored[want.Key]; got != want {
+			t.Fatalf("segment %s: space map says %+v, want %+v", want.Name, got, want)
+		}
+		delete(stored, want.Key)
+	}
+	if len(stored) > 0 {
+		t.Fatalf("%d segments of the space map are not in use", len(stored))
 	}
 	for i, counts := range tally.Runs {
 		for row, want := range counts {
