@@ -58,7 +58,7 @@ var shapes = map[string]shape{
 	"repair run": {"message_type": "string", "id": "string", "generation": "count", "problem": "string",
 		"repaired": "bool", "source": "?string", "segments": "?count", "error": "?string"},
 	"repair summary": {"message_type": "string", "dry_run": "?bool", "runs": "count", "runs_wrong": "count",
-		"runs_repaired": "count", "headers_read": "count", "runs_equal": "?count", "damaged_segments": "?count",
+		"runs_repaired": "count", "headers_read": "count", "runs_equal": "?count", "runs_partly_compared": "?count", "damaged_segments": "?count",
 		"identity_verified": "bool"},
 	"key key_added":   {"message_type": "string", "id": "string"},
 	"key key_changed": {"message_type": "string", "id": "string"},
