@@ -57,6 +57,8 @@ var shapes = map[string]shape{
 	"repair error": {"message_type": "string", "message": "string", "severity": "string"},
 	"repair run": {"message_type": "string", "id": "string", "generation": "count", "problem": "string",
 		"repaired": "bool", "source": "?string", "segments": "?count", "error": "?string"},
+	"repair table": {"message_type": "string", "id": "string", "holds": "string", "problem": "string",
+		"repaired": "bool", "error": "?string"},
 	"repair summary": {"message_type": "string", "dry_run": "?bool", "runs": "count", "runs_wrong": "count",
 		"runs_repaired": "count", "headers_read": "count", "runs_equal": "?count", "runs_partly_compared": "?count", "damaged_segments": "?count",
 		"identity_verified": "bool"},

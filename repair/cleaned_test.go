@@ -49,8 +49,8 @@ func seedOf(t testing.TB) uint64 {
 func TestCleanedRepository(t *testing.T) {
 	first := seedOf(t)
 	made, refused, partly := 0, 0, 0
-	for i := range uint64(8) {
-		w, b := cleaned(t, first+i, 12)
+	for i := range uint64(4) {
+		w, b := cleaned(t, first+i, 8)
 		r, err := repairIn(t, b, Options{All: true})
 		if err != nil || !r.OK() || r.Equal+r.Partly != r.Runs {
 			t.Fatalf("%d of %d runs equal and %d partly: %v\n%s", r.Equal, r.Runs, r.Partly, err, describe(r))
