@@ -59,11 +59,21 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 	if progress == nil {
 		progress = NoProgress{}
 	}
-	b, err := openBase(ctx, r)
-	if err != nil {
-		return nil, err
+	for attempt := 1; ; attempt++ {
+		b, err := openBase(ctx, r)
+		if b == nil {
+			return nil, err
+		}
+		var p *Plan
+		if err == nil {
+			if p, err = b.plan(ctx, options, progress); err == nil {
+				return p, nil
+			}
+		}
+		if attempt == maxAttempts || !outrun(ctx, b, err) {
+			return nil, err
+		}
 	}
-	return b.plan(ctx, options, progress)
 }
 
 func (b *base) plan(ctx context.Context, options Options, progress Progress) (*Plan, error) {
