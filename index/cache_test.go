@@ -298,10 +298,7 @@ func TestChangedUnderRun(t *testing.T) {
 		for range 3 {
 			runs = append(runs, m.run(t, []*pack.Segment{m.segment(t, object.ClassData, m.ids(30)...)}, nil))
 		}
-		x, err := New(runs, make([]uint64, len(runs)), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := New(parts(runs, make([]uint64, len(runs))), nil)
 		for _, r := range runs {
 			for range 60 {
 				r.data[m.rand.IntN(len(r.data))] = byte(m.rand.Uint32())

@@ -278,7 +278,8 @@ func (f *faulty) condemn(t testing.TB, r *Repo, names ...pack.Name) {
 	f.pad(t, 1)
 	forged := refresh(t, open(t, f.open(t), Options{})).clone()
 	for _, name := range names {
-		forged.Condemned[name] = forged.Generation
+		forged.Condemned[SegmentName(name)] = forged.Generation
+		forged.recent = append(forged.recent, recentClean{forged.Generation, []Name{SegmentName(name)}})
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -369,7 +370,7 @@ func TestRefusedCommits(t *testing.T) {
 			return change{author: stranger, ops: ops()}
 		}, "no role"},
 		{"unknown op", func(t *testing.T, r *Repo) change {
-			return change{author: admin, ops: ops(Op{10, 1, nil})}
+			return change{author: admin, ops: ops(Op{12, 1, nil})}
 		}, "unknown type"},
 		{"root that is not visible", func(t *testing.T, r *Repo) change {
 			return change{author: writer, ops: ops(statement(t, writer, 1, 1, OpAddSnapshot, snap(1)))}
@@ -414,7 +415,7 @@ func TestReadOnlyRepository(t *testing.T) {
 	r, f := newRepo(t)
 	s := begin(t, r)
 	l := &log{t, refresh(t, r)}
-	f.Objects.Set(GenerationKey(1), l.encode(admin, nil, Op{10, 1, nil}))
+	f.Objects.Set(GenerationKey(1), l.encode(admin, nil, Op{12, 1, nil}))
 	if _, err := s.Commit(t.Context(), putTree(t, s, 1)); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("commit: %v", err)
 	}

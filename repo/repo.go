@@ -43,6 +43,8 @@ var (
 	ErrReadOnly = errors.New("the repository was written by a newer bluesky; upgrade before writing to it")
 	// ErrObjectGone: an object that a writer relied on is no longer visible.
 	ErrObjectGone = errors.New("an object that this backup relies on was removed meanwhile")
+	// ErrConflict: another author was faster; plan again on the newer state.
+	ErrConflict = errors.New("another author has added this generation")
 	// ErrNotFound: no visible entry has this id.
 	ErrNotFound = errors.New("object not found")
 )
