@@ -3,11 +3,13 @@ package forget
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
 	"bluesky/object"
+	"bluesky/repo"
 )
 
 func TestEffectiveTime(t *testing.T) {
@@ -28,10 +30,67 @@ func TestEffectiveTime(t *testing.T) {
 		{"less than a second apart", at(100), object.Time{Sec: 100, Nsec: 4}, nil, object.Time{Sec: 100, Nsec: 4}},
 	}
 	for _, tt := range tests {
-		if got := EffectiveTime(tt.claimed, tt.stored, tt.previous); got != tt.want {
-			t.Errorf("%s: got %v, want %v", tt.name, got, tt.want)
+		s := repo.Snapshot{AddSnapshot: repo.AddSnapshot{ID: object.ID{2}, Time: tt.claimed}, Generation: 2}
+		before := repo.Snapshot{AddSnapshot: repo.AddSnapshot{ID: object.ID{1}}, Generation: 1, Effective: tt.previous}
+		state := &repo.State{Snapshots: []repo.Snapshot{s}}
+		if tt.previous != nil {
+			state.Forgotten = []repo.Forgotten{{Snapshot: before, At: 3}} // forgotten or not
+		}
+		if _, _, err := Load(state); err == nil {
+			t.Errorf("%s: loaded without a time", tt.name)
+		}
+		live, _, err := Load(state.Timed([]repo.StoreTime{{ID: s.ID, Time: tt.stored}}))
+		if err != nil || live[0].Effective != tt.want {
+			t.Errorf("%s: got %v, %v, want %v", tt.name, live, err, tt.want)
+		}
+		if got := effectiveTime(tt.claimed, tt.stored, tt.previous); got != tt.want {
+			t.Errorf("%s: the model says %v, want %v", tt.name, got, tt.want)
+		}
+		if state.Snapshots[0].Effective != nil {
+			t.Errorf("%s: the state was changed", tt.name)
 		}
 	}
+}
+
+// TestLoad: of a whole log, of which the state knows the times of the first part.
+func TestLoad(t *testing.T) {
+	random(t, 200, func(t *testing.T, r *rand.Rand) {
+		w := newWorld(r)
+		for range 1 + r.IntN(40) {
+			w.wait(9 * time.Hour)
+			w.lie(testLine(1, byte(r.IntN(3))))
+		}
+		state, known := &repo.State{}, r.IntN(len(w.log))
+		var times []repo.StoreTime
+		for i, s := range w.log {
+			entry := repo.Snapshot{
+				AddSnapshot: repo.AddSnapshot{ID: s.ID, Time: s.Claimed, Series: s.Series},
+				Generation:  s.Generation, Signer: s.Signer,
+			}
+			if i < known {
+				entry.Effective = &w.log[i].Effective
+			} else {
+				times = append(times, repo.StoreTime{ID: s.ID, Time: object.TimeOf(w.stored[s.ID])})
+			}
+			if r.IntN(3) == 0 {
+				state.Forgotten = append(state.Forgotten, repo.Forgotten{Snapshot: entry, At: 1000})
+			} else {
+				state.Snapshots = append(state.Snapshots, entry)
+			}
+		}
+		slices.SortFunc(times, func(a, b repo.StoreTime) int { return a.ID.Compare(b.ID) })
+		live, forgotten, err := Load(state.Timed(times))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range forgotten {
+			live = append(live, f.Snapshot)
+		}
+		InLogOrder(live)
+		if !reflect.DeepEqual(live, w.log) {
+			t.Errorf("loaded %v\nof     %v", live, w.log)
+		}
+	})
 }
 
 func TestDating(t *testing.T) {

@@ -2,13 +2,6 @@ package forget
 
 import "bluesky/object"
 
-// A Forgotten is a snapshot that is forgotten and not collected.
-type Forgotten struct {
-	Snapshot
-	At uint64  // the generation of the forget
-	By *Record // the policy that it names; nil for a forget by id
-}
-
 // Recheck applies the policies of all forgets that name one again, and returns
 // the snapshots, of those that are forgotten, that their policy does not
 // remove: whoever forgot them was wrong or lied, and no cleaner collects them.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bluesky/object"
+	"bluesky/repo"
 )
 
 // A repository is a world in which snapshots are also forgotten, undone and
@@ -34,7 +35,7 @@ func (r *repository) add(line Line) {
 }
 
 // take forgets the snapshots in one generation.
-func (r *repository) take(list []Snapshot, by *Record) {
+func (r *repository) take(list []Snapshot, by *repo.ForgetPolicy) {
 	r.generation++
 	ids := idSet(list)
 	r.live = slices.DeleteFunc(r.live, func(s Snapshot) bool { return ids[s.ID] })
@@ -180,14 +181,14 @@ func TestRecheckOfWhatIsNoPolicy(t *testing.T) {
 	list := snapshotsOf("1:a:/x:", "1:a:/x:", "1:a:/x:")
 	tests := []struct {
 		name string
-		by   *Record
+		by   *repo.ForgetPolicy
 		want string // the generations that are wrong
 	}{
 		{"by id", nil, ""},
-		{"by a policy that has no rule", &Record{}, "0 1 "},
-		{"by a policy that keeps all", &Record{Last: recordUnlimited}, "0 1 "},
-		{"by a policy that keeps one more", &Record{Last: 2}, "1 "},
-		{"by a policy that keeps one", &Record{Last: 1}, ""},
+		{"by a policy that has no rule", &repo.ForgetPolicy{}, "0 1 "},
+		{"by a policy that keeps all", &repo.ForgetPolicy{Last: repo.Unlimited}, "0 1 "},
+		{"by a policy that keeps one more", &repo.ForgetPolicy{Last: 2}, "1 "},
+		{"by a policy that keeps one", &repo.ForgetPolicy{Last: 1}, ""},
 	}
 	for _, tt := range tests {
 		got := ""

@@ -15,7 +15,7 @@ type Snapshot struct {
 	Line
 	Generation uint64      // that added it
 	Claimed    object.Time // by its writer
-	Effective  object.Time // see [EffectiveTime]
+	Effective  object.Time // what its writer claims, within the bounds of docs/format.md, "Ops"
 	Pinned     bool
 
 	// What only the key shows.
@@ -39,22 +39,6 @@ type Line struct {
 
 func (l Line) compare(other Line) int {
 	return cmp.Or(slices.Compare(l.Signer[:], other.Signer[:]), slices.Compare(l.Series[:], other.Series[:]))
-}
-
-// EffectiveTime returns what retention takes for the time of a snapshot: what
-// its writer claims, but not after the store's time of the generation that
-// added it, nor before the effective time of the snapshot before it in its
-// line, if it has one. Where these two contradict each other, as after a change
-// of the store's clock, the second counts: time does not go back within a line.
-func EffectiveTime(claimed, stored object.Time, previous *object.Time) object.Time {
-	at := claimed
-	if stored.Before(at) {
-		at = stored
-	}
-	if previous != nil && at.Before(*previous) {
-		at = *previous
-	}
-	return at
 }
 
 // A Dating says on which side of its effective time the claim of a snapshot

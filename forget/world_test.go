@@ -74,7 +74,7 @@ func (w *world) add(line Line, claimed time.Time) *Snapshot {
 	if at, ok := w.effective[line]; ok {
 		previous = &at
 	}
-	s.Effective = EffectiveTime(s.Claimed, object.TimeOf(w.now), previous)
+	s.Effective = effectiveTime(s.Claimed, object.TimeOf(w.now), previous)
 	w.effective[line] = s.Effective
 	w.stored[s.ID] = w.now
 	w.log = append(w.log, s)
@@ -137,4 +137,20 @@ func idSet(list []Snapshot) map[object.ID]bool {
 		ids[s.ID] = true
 	}
 	return ids
+}
+
+// effectiveTime returns what retention takes for the time of a snapshot: what
+// its writer claims, but not after the store's time of the generation that
+// added it, nor before the effective time of the snapshot before it in its
+// line, if it has one. Where these two contradict each other, as after a change
+// of the store's clock, the second counts: time does not go back within a line.
+func effectiveTime(claimed, stored object.Time, previous *object.Time) object.Time {
+	at := claimed
+	if stored.Before(at) {
+		at = stored
+	}
+	if previous != nil && at.Before(*previous) {
+		at = *previous
+	}
+	return at
 }
