@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"bluesky/object"
 	"bluesky/repo"
 )
 
@@ -147,32 +146,4 @@ func OneEach(groups []Group) (single int, most bool) {
 		}
 	}
 	return single, len(groups) > 2 && 2*single > len(groups)
-}
-
-// Spare returns the newest snapshot of each line that remove would empty, in
-// log order: the last of a line is forgotten by name only. all is what is live,
-// in log order.
-func Spare(all, remove []Snapshot) []Snapshot {
-	removed := make(map[object.ID]bool, len(remove))
-	for i := range remove {
-		removed[remove[i].ID] = true
-	}
-	newest := map[Line]int{}
-	stays := map[Line]bool{}
-	for i := range all {
-		s := &all[i]
-		if !removed[s.ID] {
-			stays[s.Line] = true
-		}
-		if n, ok := newest[s.Line]; !ok || compareTimes(all[n].Effective, s.Effective) <= 0 {
-			newest[s.Line] = i
-		}
-	}
-	var spared []Snapshot
-	for i := range all {
-		if newest[all[i].Line] == i && !stays[all[i].Line] {
-			spared = append(spared, all[i])
-		}
-	}
-	return spared
 }

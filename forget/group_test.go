@@ -2,6 +2,7 @@ package forget
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -139,7 +140,7 @@ func TestOneEach(t *testing.T) {
 	}
 }
 
-func TestSpareTheLastOfEachLine(t *testing.T) {
+func TestTheLastOfEachLine(t *testing.T) {
 	all := snapshotsOf("1:a:/x:", "1:a:/x:", "1:b:/x:", "2:a:/x:", "1:a:/x:", "1:b:/x:")
 	all[4].Effective = all[1].Effective // the later in the log is the newer
 	tests := []struct {
@@ -158,12 +159,60 @@ func TestSpareTheLastOfEachLine(t *testing.T) {
 		for _, i := range tt.remove {
 			remove = append(remove, all[i])
 		}
+		spared := lastOfLines(all, remove)
 		var got []string
-		for _, s := range Spare(all, remove) {
-			got = append(got, fmt.Sprint(s.Generation))
+		for _, s := range all {
+			if spared[s.ID] {
+				got = append(got, fmt.Sprint(s.Generation))
+			}
 		}
 		if strings.Join(got, " ") != tt.want {
 			t.Errorf("without %v: got %v, want %s", tt.remove, got, tt.want)
+		}
+	}
+}
+
+func TestDecide(t *testing.T) {
+	all := snapshotsOf("1:a:/x:", "1:a:/x:t", "1:a:/y:", "1:a:/x:", "1:b:/x:", "2:a:/x:")
+	last := func(n Count, tags ...TagList) *Policy { return &Policy{Keep: [len(Spans)]Count{Last: n}, Tags: tags} }
+	tests := []struct {
+		name, by string
+		policy   *Policy
+		hidden   int // how many of the first no filter has chosen
+		want     string
+	}{
+		{"one of each host and paths", "host,paths", last(1), 0,
+			"host a, path [/x]: 3 [last snapshot], not 1 0; host a, path [/x]: 5 [last snapshot], not; " +
+				"host a, path [/y]: 2 [last snapshot], not; host b, path [/x]: 4 [last snapshot], not; "},
+		{"one of each host", "host", last(1), 0,
+			"host a: 3 [last snapshot], 2 [last of its series], not 1 0; host a: 5 [last snapshot], not; host b: 4 [last snapshot], not; "},
+		{"one of all", "", last(1), 0, ": 4 [last snapshot], 3 [last of its series], 2 [last of its series], not 1 0; : 5 [last snapshot], not; "},
+		{"with a filter", "", last(1), 3, ": 4 [last snapshot], not 3; : 5 [last snapshot], not; "},
+		{"of tags alone", "", last(0, TagList{"t"}), 0, "error"},
+	}
+	for _, tt := range tests {
+		by, err := ParseGroupBy(tt.by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcomes, err := Decide(all, Groups(all[tt.hidden:], by), tt.policy)
+		got := ""
+		if errors.Is(err, ErrNothingLeft) {
+			got = "error"
+		}
+		for _, o := range outcomes {
+			got += o.Key.String() + ": "
+			for i, s := range o.Keep {
+				got += fmt.Sprintf("%d %v, ", s.Generation, o.Reasons[i])
+			}
+			got += "not"
+			for _, s := range o.Remove {
+				got += fmt.Sprintf(" %d", s.Generation)
+			}
+			got += "; "
+		}
+		if got != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
 		}
 	}
 }
