@@ -50,6 +50,34 @@ func (b *Builder) AddSegment(seg Segment, h *pack.Header) error {
 	return nil
 }
 
+// Remove takes segments out again and returns where their objects stand.
+func (b *Builder) Remove(segments map[pack.Name]bool) []Location {
+	var removed []Location
+	ordinals := make([]uint32, len(b.segments))
+	kept := make([]Segment, 0, len(b.segments))
+	for i, seg := range b.segments {
+		ordinals[i] = uint32(len(kept))
+		if !segments[seg.Name] {
+			kept = append(kept, seg)
+		}
+		delete(b.names, seg.Name)
+	}
+	rows := b.rows[:0]
+	for _, row := range b.rows {
+		if seg := b.segments[row.Segment]; segments[seg.Name] {
+			removed = append(removed, Location{Row: row, Segment: seg})
+			continue
+		}
+		row.Segment = ordinals[row.Segment]
+		rows = append(rows, row)
+	}
+	for _, seg := range kept {
+		b.names[seg.Name] = true
+	}
+	b.segments, b.rows = kept, rows
+	return removed
+}
+
 // Encode returns the run of that name with all that was added, and its hash,
 // which is for the add-run statement. The builder may go on afterwards.
 func (b *Builder) Encode(repository object.RepositoryID, name RunName) ([]byte, object.Hash, error) {

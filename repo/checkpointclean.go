@@ -47,6 +47,8 @@ func (s *State) restoreCleaned(c *checkpoint) error {
 	case !ascending(c.Condemned, compareCondemned) ||
 		slices.ContainsFunc(c.Condemned, func(n condemnedName) bool { return !n.Folder.Valid() || n.Generation > c.Number }):
 		return fmt.Errorf("%w: condemned names", object.ErrCorrupt)
+	case !validTables(c.Marks), !validTables(c.Counts), !validTables(c.Space):
+		return fmt.Errorf("%w: tables", object.ErrCorrupt)
 	case c.Fold > c.Number, !validSessions(c.Pending):
 		return fmt.Errorf("%w: what is counted", object.ErrCorrupt)
 	}

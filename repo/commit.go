@@ -9,6 +9,7 @@ import (
 
 	"bluesky/index"
 	"bluesky/object"
+	"bluesky/pack"
 	"bluesky/store"
 )
 
@@ -43,13 +44,21 @@ type stagedRun struct {
 	run *index.Run
 }
 
-// A goneError says which relied-on ids are not visible in a state.
+// A goneError says what a change relies on and does not have in a state: ids
+// that are not visible, or uploads of its own that were condemned.
 type goneError struct {
-	state *State
-	ids   []object.ID
+	state    *State
+	ids      []object.ID
+	segments map[pack.Name]bool
 }
 
-func (e *goneError) Error() string { return fmt.Sprintf("%v: object %s", ErrObjectGone, e.ids[0]) }
+func (e *goneError) Error() string {
+	if len(e.ids) > 0 {
+		return fmt.Sprintf("%v: object %s", ErrObjectGone, e.ids[0])
+	}
+	return fmt.Sprintf("%v: a cleaner took what it has uploaded for the remains of a run that is gone", ErrObjectGone)
+}
+
 func (e *goneError) Unwrap() error { return ErrObjectGone }
 
 // commit appends c to the log and returns the state that it made.
@@ -60,12 +69,15 @@ func (e *goneError) Unwrap() error { return ErrObjectGone }
 // bytes: start over on the newer state. No bytes: put the same again. Nothing
 // is deleted whatever happens: the outcome of a lost put is not known (R2, R8).
 //
-// The error wraps [ErrObjectGone] when a relied-on id is no longer visible, and
-// is a *goneError then, or when a segment of c was condemned meanwhile.
+// The error is a *goneError when a relied-on id is no longer visible, or an
+// upload of c was condemned.
 func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error) {
 	var checked *State // the state in which all of c.relied were found visible
 	for {
 		view, err := r.Index(ctx, base)
+		if errors.Is(err, store.ErrNotFound) {
+			base, view, err = r.Current(ctx) // a cleaner was faster
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -200,7 +212,7 @@ func (c *change) checkRelied(base *State, view *index.Index) error {
 		}
 	}
 	if gone != nil {
-		return &goneError{base, gone}
+		return &goneError{state: base, ids: gone}
 	}
 	return nil
 }
@@ -218,14 +230,16 @@ func (r *Repo) checkOwn(ctx context.Context, base *State, c change) error {
 	if err != nil {
 		return err
 	}
-	names := []Name{RunName(c.run.add.Name)}
+	_, lost := condemned[RunName(c.run.add.Name)]
+	segments := map[pack.Name]bool{}
 	for i := range c.run.run.SegmentCount() {
-		names = append(names, SegmentName(c.run.run.Segment(i).Name))
-	}
-	for _, name := range names {
-		if at, ok := condemned[name]; ok {
-			return fmt.Errorf("%w: generation %d condemned %s, which this run has uploaded", ErrObjectGone, at, name)
+		name := c.run.run.Segment(i).Name
+		if _, ok := condemned[SegmentName(name)]; ok {
+			segments[name], lost = true, true
 		}
+	}
+	if lost {
+		return &goneError{state: base, segments: segments}
 	}
 	return nil
 }

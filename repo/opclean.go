@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"bluesky/object"
+	"bluesky/refcount"
 )
 
 // The bodies of the ops by which snapshots and their data go.
@@ -78,11 +79,10 @@ type StoreTime struct {
 }
 
 // A TableRef names a table of package refcount.
-type TableRef struct {
-	Name [16]byte    `cbor:"1,keyasint"`
-	Size uint64      `cbor:"2,keyasint"`
-	Hash object.Hash `cbor:"3,keyasint"`
-}
+type TableRef = refcount.Ref
+
+// tableMax is the most bytes of a table.
+const tableMax = 1 << 40
 
 // Deleted is the body of a deleted: names that were condemned, and that the
 // store has no more.
@@ -111,6 +111,10 @@ type Void struct {
 // tables goes through all lists of tables of c.
 func (c *Clean) tables() [][]TableRef { return [][]TableRef{c.Marks, c.Counts, c.Space} }
 
+func validTables(list []TableRef) bool {
+	return !slices.ContainsFunc(list, func(t TableRef) bool { return t.Size <= 0 || t.Size > tableMax })
+}
+
 func validIDs(ids []object.ID) bool { return ascending(ids, object.ID.Compare) }
 
 func validSessions(ids []object.SessionID) bool { return ascending(ids, compareSessions) }
@@ -120,6 +124,6 @@ func (c *Clean) valid() bool {
 	byID := func(a, b StoreTime) int { return a.ID.Compare(b.ID) }
 	byName := func(a, b AddRun) int { return slices.Compare(a.Name[:], b.Name[:]) }
 	return validIDs(c.Collected) && validSessions(c.Expired) && validSessions(c.Pending) && validNames(c.Condemned) &&
-		ascending(c.Times, byID) && ascending(c.Runs, byName) &&
+		validTables(c.Marks) && validTables(c.Counts) && validTables(c.Space) && ascending(c.Times, byID) && ascending(c.Runs, byName) &&
 		!slices.ContainsFunc(c.Times, func(t StoreTime) bool { return !t.Time.Valid() })
 }

@@ -34,6 +34,26 @@ func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 	return built, nil
 }
 
+// Current returns the newest state and what is visible in it. Where a cleaner
+// takes away what it is read from, it looks again (R7).
+func (r *Repo) Current(ctx context.Context) (*State, *index.Index, error) {
+	s, err := r.Refresh(ctx)
+	for reload := 0; ; reload++ {
+		if err != nil {
+			return nil, nil, err
+		}
+		view, err := r.Index(ctx, s)
+		if !errors.Is(err, store.ErrNotFound) || reload == maxReloads {
+			return s, view, err
+		}
+		newer, refreshErr := r.Refresh(ctx)
+		if refreshErr != nil || newer == s {
+			return nil, nil, errors.Join(err, refreshErr)
+		}
+		s = newer
+	}
+}
+
 // makeIndex is Index for a state that may never be, and returns the parts too.
 func (r *Repo) makeIndex(ctx context.Context, s *State) (*index.Index, []index.Part, error) {
 	r.mu.Lock()
