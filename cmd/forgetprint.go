@@ -25,12 +25,13 @@ func (w *forgetting) warn() {
 			dated[dating] = append(dated[dating], g.Snapshots[i].ID)
 		}
 	}
+	says := map[forget.Dating]string{
+		forget.Past:   "dated into the past, before what was stored earlier",
+		forget.Future: "dated into the future, after the time when it was stored",
+	}
 	for _, dating := range []forget.Dating{forget.Past, forget.Future} {
 		if ids := dated[dating]; len(ids) > 0 {
-			const most = 10
-			shown := ids[:min(most, len(ids))]
-			w.env.warn("%s dated into the %s, by what the repository shows: %s%s; they never take the place of others",
-				plural(uint64(len(ids)), "snapshot is", "snapshots are"), dating, shortIDs(shown), more(len(ids)-len(shown)))
+			w.env.warn("%s: %s; what is dated so never takes the place of another snapshot", says[dating], fewIDs(ids))
 		}
 	}
 }
@@ -79,7 +80,7 @@ func (w *forgetting) printRemoved() {
 		w.env.printf("Would have removed the following snapshots:\n{%s}\n\n", strings.ReplaceAll(shortIDs(removed), ",", ""))
 		return
 	}
-	w.env.printf("forgot %s; bluesky undo-forget brings them back until they are collected\n", plural(uint64(len(removed)), "snapshot", "snapshots"))
+	w.env.printf("forgot %s; bluesky undo-forget brings back what is not collected yet\n", plural(uint64(len(removed)), "snapshot", "snapshots"))
 }
 
 func (w *forgetting) printGroup(o *forget.Outcome) error {
@@ -159,24 +160,37 @@ func (w *forgetting) table(list []forget.Snapshot, reasons [][]string) *table {
 // forgetGroup is what a policy does with a group, as restic prints it.
 type forgetGroup struct {
 	forget.Key
-	Signer  string             `json:"signer,omitempty"` // not restic's
-	Series  string             `json:"series,omitempty"` // not restic's; without the key
-	Keep    []forgottenShape   `json:"keep"`
-	Remove  []forgottenShape   `json:"remove"`
-	Reasons []forgetReasonItem `json:"reasons"`
+	Signer  string       `json:"signer,omitempty"` // not restic's
+	Series  string       `json:"series,omitempty"` // not restic's; without the key
+	Keep    []any        `json:"keep"`             // datedShape or keylessShape
+	Remove  []any        `json:"remove"`
+	Reasons []keepReason `json:"reasons"`
 }
 
-type forgetReasonItem struct {
-	Snapshot forgottenShape `json:"snapshot"`
-	Matches  []string       `json:"matches"`
+type keepReason struct {
+	Snapshot any      `json:"snapshot"`
+	Matches  []string `json:"matches"`
 }
 
-// forgottenShape is a snapshot, as forget prints it. Without the key, what only
-// that shows is empty.
-type forgottenShape struct {
+// dating is what forget says of the time of a snapshot.
+type dating struct {
+	EffectiveTime *time.Time `json:"effective_time,omitempty"` // where it is another
+	Dated         string     `json:"dated,omitempty"`          // "past" or "future"
+}
+
+// datedShape is a snapshot, as restic has it, and more.
+type datedShape struct {
 	snapshotShape
-	EffectiveTime *time.Time `json:"effective_time,omitempty"` // where it is another; not restic's
-	Dated         string     `json:"dated,omitempty"`          // "past" or "future"; not restic's
+	dating
+}
+
+// keylessShape is what there is of that without the key.
+type keylessShape struct {
+	Time    time.Time `json:"time"`
+	Pinned  bool      `json:"pinned,omitempty"`
+	ID      string    `json:"id"`
+	ShortID string    `json:"short_id"`
+	dating
 }
 
 func (w *forgetting) groupShape(o *forget.Outcome) forgetGroup {
@@ -190,7 +204,7 @@ func (w *forgetting) groupShape(o *forget.Outcome) forgetGroup {
 	for i := range o.Keep {
 		s := w.shape(&o.Keep[i])
 		g.Keep = append(g.Keep, s)
-		g.Reasons = append(g.Reasons, forgetReasonItem{s, o.Reasons[i]})
+		g.Reasons = append(g.Reasons, keepReason{s, o.Reasons[i]})
 	}
 	for i := range o.Remove {
 		g.Remove = append(g.Remove, w.shape(&o.Remove[i]))
@@ -198,16 +212,14 @@ func (w *forgetting) groupShape(o *forget.Outcome) forgetGroup {
 	return g
 }
 
-func (w *forgetting) shape(s *forget.Snapshot) forgottenShape {
-	shape := forgottenShape{Dated: s.Dating().String()}
-	if record := w.records[s.ID]; record != nil {
-		shape.snapshotShape = snapshotShapeOf(record)
-	} else {
-		shape.snapshotShape = snapshotShape{Time: jsonTime(s.Claimed), ID: s.ID.String(), ShortID: s.ID.Short(), Pinned: s.Pinned}
-	}
+func (w *forgetting) shape(s *forget.Snapshot) any {
+	d := dating{Dated: s.Dating().String()}
 	if s.Effective != s.Claimed {
 		at := jsonTime(s.Effective)
-		shape.EffectiveTime = &at
+		d.EffectiveTime = &at
 	}
-	return shape
+	if record := w.records[s.ID]; record != nil {
+		return datedShape{snapshotShapeOf(record), d}
+	}
+	return keylessShape{jsonTime(s.Claimed), s.Pinned, s.ID.String(), s.ID.Short(), d}
 }

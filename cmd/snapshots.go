@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bluesky/object"
 	"bluesky/snapshot"
 )
 
@@ -129,7 +130,22 @@ func snapshotTable(list []snapshot.Snapshot, reasons [][]string, compact bool) *
 		}
 	}
 	t.footer = plural(uint64(len(list)), "snapshot", "snapshots")
+	var pinned []object.ID
+	for i := range list {
+		if list[i].Pinned {
+			pinned = append(pinned, list[i].ID)
+		}
+	}
+	if len(pinned) > 0 {
+		t.footer += "; pinned: " + fewIDs(pinned)
+	}
 	return t
+}
+
+// fewIDs names the first of ids.
+func fewIDs(ids []object.ID) string {
+	few := ids[:min(10, len(ids))]
+	return shortIDs(few) + more(len(ids)-len(few))
 }
 
 // nth returns the n-th of list, "" behind its end.
