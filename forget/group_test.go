@@ -217,6 +217,20 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestPolicyAtItsLimit: what is exactly as old as a duration is not within it.
+func TestPolicyAtItsLimit(t *testing.T) {
+	list := snapshotsOf("1:a:/x:", "1:a:/x:", "1:a:/x:", "1:a:/x:") // of each hour
+	for _, span := range []Span{Last, Hourly} {
+		for d, want := range map[Duration]int{{Hours: 2}: 2, {Hours: 2, Seconds: 1}: 3, {Seconds: 1}: 1} {
+			p := Policy{}
+			p.Within[span] = &d
+			if got := len(Apply(list, &p).Keep); got != want {
+				t.Errorf("%v: %d are kept, want %d", &p, got, want)
+			}
+		}
+	}
+}
+
 func TestPinnedOnesAreKept(t *testing.T) {
 	list := snapshotsOf("1:a:/x:", "1:a:/x:", "1:a:/x:", "1:a:/x:")
 	list[1].Pinned = true
