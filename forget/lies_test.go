@@ -255,7 +255,7 @@ func TestOthersDoNotMatter(t *testing.T) {
 func sameID(a, b Snapshot) bool { return a.ID == b.ID }
 
 // TestFewerSnapshotsSaveOnlyMore: what is kept stays kept if others were not
-// there. [Apply] and [Recheck] build on it.
+// there, but for [TestMonthsThatLackADay]. [Recheck] builds on it.
 func TestFewerSnapshotsSaveOnlyMore(t *testing.T) { random(t, 2000, fewerSaveMore) }
 
 func TestSoakFewer(t *testing.T) { soak(t, fewerSaveMore) }
@@ -270,12 +270,31 @@ func fewerSaveMore(t *testing.T, r *rand.Rand) {
 			w.add(line, w.now)
 		}
 	}
-	policy := randomPolicy(r)
+	policy := withoutMonths(randomPolicy(r))
 	all := idSet(Apply(w.log, &policy).Keep)
 	some := slices.DeleteFunc(slices.Clone(w.log), func(Snapshot) bool { return r.IntN(3) == 0 })
 	for _, s := range Apply(some, &policy).Remove {
 		if all[s.ID] {
 			t.Errorf("%v: %s is kept among %d snapshots and not among %d of them", &policy, s.ID.Short(), len(w.log), len(some))
 		}
+	}
+}
+
+// TestMonthsThatLackADay: a month before the 31st of March is the 3rd, and a
+// month before the 1st of April is the 1st, in restic as well. So without the
+// newest snapshot a limit may be later.
+func TestMonthsThatLackADay(t *testing.T) {
+	var list []Snapshot
+	for i, day := range []string{"2026-03-02", "2026-03-31", "2026-04-01"} {
+		at, err := time.Parse(time.DateOnly, day)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, Snapshot{ID: object.ID{byte(i)}, Claimed: object.TimeOf(at), Effective: object.TimeOf(at)})
+	}
+	policy := Policy{}
+	policy.Within[Last] = &Duration{Months: 1}
+	if all, fewer := len(Apply(list, &policy).Keep), len(Apply(list[:2], &policy).Keep); all != 3 || fewer != 1 {
+		t.Errorf("%d of 3 are kept, and %d of 2", all, fewer)
 	}
 }

@@ -21,6 +21,11 @@ import "bluesky/object"
 // one. Then a snapshot that was rightly forgotten stays as it is, uncollected,
 // until somebody who has the key undoes that and forgets it by id. That is the
 // side to err on.
+//
+// The exception to both is the calendar: a month before the 31st of March is the
+// 3rd, and a month before the 1st of April is the 1st. So where the newest
+// snapshot is what has changed, a duration in months or years may begin up to three days
+// earlier or later.
 func Recheck(live []Snapshot, forgotten []Forgotten) []Forgotten {
 	lines := map[Line]*history{}
 	line := func(l Line) *history {

@@ -131,6 +131,16 @@ func randomPolicy(r *rand.Rand) Policy {
 	}
 }
 
+// withoutMonths returns p with days for months.
+func withoutMonths(p Policy) Policy {
+	for _, span := range Spans {
+		if d := p.Within[span]; d != nil && d.Months > 0 {
+			p.Within[span] = &Duration{Days: d.Days + 30*d.Months, Hours: d.Hours, Seconds: d.Seconds}
+		}
+	}
+	return p
+}
+
 func idSet(list []Snapshot) map[object.ID]bool {
 	ids := map[object.ID]bool{}
 	for _, s := range list {
