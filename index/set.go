@@ -252,6 +252,10 @@ func (x *Index) Shows(part, place int) bool {
 	return m.showsRow(place, &row)
 }
 
+// ShowsSegment reports whether the rows of a segment of a part are visible,
+// unless they are dead.
+func (x *Index) ShowsSegment(part, ordinal int) bool { return x.members[part].shows(uint32(ordinal)) }
+
 // At returns the row at the given place of a part, visible or not.
 func (x *Index) At(part, place int) Location {
 	m := &x.members[part]

@@ -68,7 +68,7 @@ func commitMutations() []mutation {
 		instead("relied-on ids are not looked at again", commit, "checked == nil || !base.extends(checked)", "checked == nil", pkg, "TestReliedOnObjectVanishes"),
 		instead("no assertion at the end of a commit", commit, "if err := r.assert(ctx, base, after, view, c); err != nil", "if err := r.assert(ctx, base, after, view, c); false && err != nil", pkg, "TestRefusedCommits"),
 		instead("void ops are committed", commit, "	if len(void) > 0 {", "	if false && len(void) > 0 {", pkg, "TestRefusedCommits"),
-		never("own uploads may be condemned", commit, "at, ok := condemned[name]; ok", pkg, "TestOwnSegmentIsCondemned"),
+		never("own uploads may be condemned", commit, "_, ok := condemned[SegmentName(name)]; ok", pkg, "TestOwnSegmentIsCondemned"),
 		never("roots may be invisible", "repo/assert.go", "!listed[snap.ID] && !visible(id)", pkg, "TestRefusedCommits"),
 		never("a repository of a newer version is written to", commit, "base.ReadOnly()", pkg, "TestReadOnlyRepository"),
 		never("metadata does not wait for data", session, "l.class == object.ClassMeta", pkg, "TestDurabilityOrder"),
