@@ -137,7 +137,7 @@ func TestNoTimeIsTooStrange(t *testing.T) {
 // TestLiesPushNothingOut: in one line, the writer's own, snapshots with any
 // claims come between honest ones. Of these the policy keeps exactly what it
 // keeps where the dated ones are not.
-func TestLiesPushNothingOut(t *testing.T) { random(t, 2000, liesPushNothingOut) }
+func TestLiesPushNothingOut(t *testing.T) { random(t, 1000, liesPushNothingOut) }
 
 func TestSoakLies(t *testing.T) { soak(t, liesPushNothingOut) }
 
@@ -184,7 +184,7 @@ func checkTimes(t *testing.T, w *world) {
 // TestAFloodWaitsForTheFloor: snapshots in any number, of the same line, push
 // out nothing that is newer than the floor, and of what is older no more than
 // the days that went by since they began, if the policy is one of days.
-func TestAFloodWaitsForTheFloor(t *testing.T) { random(t, 1000, floodWaits) }
+func TestAFloodWaitsForTheFloor(t *testing.T) { random(t, 600, floodWaits) }
 
 func floodWaits(t *testing.T, r *rand.Rand) {
 	w, line := newWorld(r), testLine(1, 1)
@@ -256,7 +256,7 @@ func sameID(a, b Snapshot) bool { return a.ID == b.ID }
 
 // TestFewerSnapshotsSaveOnlyMore: what is kept stays kept if others were not
 // there, but for [TestMonthsThatLackADay]. [Recheck] builds on it.
-func TestFewerSnapshotsSaveOnlyMore(t *testing.T) { random(t, 2000, fewerSaveMore) }
+func TestFewerSnapshotsSaveOnlyMore(t *testing.T) { random(t, 1000, fewerSaveMore) }
 
 func TestSoakFewer(t *testing.T) { soak(t, fewerSaveMore) }
 

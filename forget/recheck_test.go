@@ -100,7 +100,7 @@ func (r *repository) undoOrCollect() {
 // undone since.
 func TestRecheck(t *testing.T) {
 	found := 0
-	random(t, 1500, func(t *testing.T, r *rand.Rand) { found += recheck(t, r) })
+	random(t, 800, func(t *testing.T, r *rand.Rand) { found += recheck(t, r) })
 	if found < 500 {
 		t.Errorf("only %d wrong ones were found", found)
 	}
