@@ -51,7 +51,9 @@ func (p *Plan) Apply(ctx context.Context, cleaner crypto.Signer, progress Progre
 	if err := deleteCondemned(ctx, p.repo, cleaner, p.options, result, progress); err != nil {
 		return result, err
 	}
-	return result, c.damage(ctx)
+	deleted, err := raiseFloor(ctx, p.repo, cleaner, p.options)
+	result.Deleted += deleted
+	return result, errors.Join(err, c.damage(ctx))
 }
 
 // damage returns what kept segments from being cleaned, unless they have gone

@@ -23,6 +23,7 @@ type base struct {
 
 	space   *refcount.Space
 	headers headers
+	times   []repo.StoreTime          // of the snapshots that have none yet
 	expired map[object.SessionID]bool // unfinished sessions that this clean ends
 	own     map[repo.Name]bool        // copies of this prune, which no generation names yet
 }
