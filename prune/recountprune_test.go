@@ -86,3 +86,87 @@ func compareStored(t *testing.T, w *prunetest.World) (rows int) {
 	}
 	return rows
 }
+
+// TestPruneRecount: whatever has become of counts and space map, a prune that
+// counts anew sets them right, and takes what a prune takes.
+func TestPruneRecount(t *testing.T) {
+	first := newSeed(t)
+	healed, refused := 0, 0
+	for i := range uint64(8) {
+		w := prunetest.New(t, first+i)
+		for range 12 {
+			w.Step()
+		}
+		w.Clean()
+		damage := []func(){
+			func() { w.Lie(nil, wrongCounts(w)) },
+			func() { remove(t, w, w.State().Counts[0].Name.Key()) },
+			func() { remove(t, w, w.State().Space[0].Name.Key()) },
+			func() {},
+		}[i%4]
+		damage()
+		if i%2 == 0 {
+			w.Backup()
+			w.Race()
+		}
+		if _, err := prune(t, w, Options{AllowMassDelete: true}); err != nil {
+			refused++
+		}
+		w.Backup() // something for a plan to be about
+		options := Options{AllowMassDelete: true, Recount: true, Folder: t.TempDir()}
+		if _, err := prune(t, w, options); err != nil {
+			t.Fatal(err)
+		}
+		compareStored(t, w)
+		healed++
+		tally, err := Recount(t.Context(), w.Store, viewOf(t, w), RecountOptions{Fold: w.State().Generation}, nil)
+		if err != nil || tally.Garbage.N > 0 || tally.DanglingCount > 0 {
+			t.Errorf("%v: %+v is left", err, tally)
+		}
+		if w.Step(); i%2 == 0 {
+			w.Backup()
+		}
+		if _, err := prune(t, w, Options{AllowMassDelete: true}); err != nil {
+			t.Fatal(err)
+		}
+		compareStored(t, w)
+	}
+	t.Logf("%d repositories were set right; an ordinary prune refused %d of them", healed, refused)
+	if refused == 0 {
+		t.Error("no damage was met")
+	}
+}
+
+// wrongCounts adds to every count.
+func wrongCounts(w *prunetest.World) func(*prunetest.Truth) {
+	return func(truth *prunetest.Truth) {
+		for _, places := range truth.Copies {
+			truth.Runs[places[0].Part][places[0].Row] += uint32(w.Rand.IntN(3))
+		}
+	}
+}
+
+func remove(t *testing.T, w *prunetest.World, key string) {
+	t.Helper()
+	if err := w.Store.Delete(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func viewOf(t *testing.T, w *prunetest.World) View {
+	t.Helper()
+	v, err := ViewOf(t.Context(), w.Repo, w.State())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func prune(t *testing.T, w *prunetest.World, options Options) (*Result, error) {
+	t.Helper()
+	p, err := NewPlan(t.Context(), w.Repo, options, nil)
+	if err != nil {
+		return nil, err
+	}
+	return p.Apply(t.Context(), w.Cleaner, nil)
+}
