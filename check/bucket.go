@@ -108,7 +108,7 @@ func (c *checker) findOrphans() {
 	}
 	for name := range c.listed.segments {
 		_, named := known[name]
-		if _, condemned := c.state.Condemned[name]; !named && !condemned && !c.lostRun {
+		if _, condemned := c.state.Condemned[repo.SegmentName(name)]; !named && !condemned && !c.lostRun {
 			segments.add(name.Key())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/repo"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -47,15 +48,11 @@ func (c *checker) openRuns(ctx context.Context) error {
 }
 
 func (c *checker) makeIndex() error {
-	runs, at := make([]*index.Run, len(c.runs)), make([]uint64, len(c.runs))
+	parts := make([]index.Part, len(c.runs))
 	for i, run := range c.runs {
-		runs[i], at[i] = run.run, run.Generation
+		parts[i] = index.Part{Run: run.run, At: run.Generation, Cleaned: run.Cleaned}
 	}
-	var err error
-	c.index, err = index.New(runs, at, func(name pack.Name) bool { _, ok := c.state.Condemned[name]; return ok })
-	if err != nil {
-		return err
-	}
+	c.index = index.New(parts, func(name pack.Name) bool { _, ok := c.state.Condemned[repo.SegmentName(name)]; return ok })
 	c.counts.objects = uint64(c.index.Len())
 	c.collectSegments()
 	return nil
@@ -67,7 +64,7 @@ func (c *checker) collectSegments() {
 	seen := map[pack.Name]index.RunName{}
 	for i, run := range c.runs {
 		for ordinal, s := range run.run.Segments() {
-			if _, condemned := c.state.Condemned[s.Name]; condemned {
+			if _, condemned := c.state.Condemned[repo.SegmentName(s.Name)]; condemned {
 				continue
 			}
 			if first, twice := seen[s.Name]; twice {

@@ -72,10 +72,7 @@ func BenchmarkIndex(b *testing.B) {
 		for range n {
 			runs = append(runs, m.bare(b, million/n))
 		}
-		x, err := New(runs, make([]uint64, n), nil)
-		if err != nil {
-			b.Fatal(err)
-		}
+		x := New(parts(runs, make([]uint64, n)), nil)
 		hits, misses := make([]object.ID, 1<<16), m.ids(1<<16)
 		for i := range hits {
 			r := runs[m.rand.IntN(n)]

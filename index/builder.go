@@ -21,6 +21,9 @@ type Builder struct {
 	rows       []Row
 }
 
+// Segments returns the number of segments.
+func (b *Builder) Segments() int { return len(b.segments) }
+
 // Len returns the number of rows.
 func (b *Builder) Len() int { return len(b.rows) }
 
@@ -48,6 +51,59 @@ func (b *Builder) AddSegment(seg Segment, h *pack.Header) error {
 		b.rows = append(b.rows, Row{ID: o.ID, Sum: o.Sum, Segment: ordinal, Offset: o.Offset, Length: o.Length, Kind: o.Kind})
 	}
 	return nil
+}
+
+// Keep adds segment seg, as a state registers it, and returns its ordinal for
+// [Builder.KeepRow]: so runs are merged. RegisteredAt of seg is resolved. A
+// segment that was added before and one of another repository are errors.
+func (b *Builder) Keep(repository object.RepositoryID, seg Segment) (uint32, error) {
+	switch {
+	case b.names[seg.Name]:
+		return 0, fmt.Errorf("index segment %s: it stands in the run already", seg.Name)
+	case len(b.segments) > 0 && repository != b.repository:
+		return 0, fmt.Errorf("index segment %s: it belongs to repository %s, not to %s", seg.Name, repository, b.repository)
+	}
+	if b.names == nil {
+		b.names = map[pack.Name]bool{}
+	}
+	b.names[seg.Name] = true
+	b.repository = repository
+	b.segments = append(b.segments, seg)
+	return uint32(len(b.segments) - 1), nil
+}
+
+// KeepRow adds a row of a segment that Keep has added, under its ordinal.
+func (b *Builder) KeepRow(row Row, segment uint32) {
+	row.Segment = segment
+	b.rows = append(b.rows, row)
+}
+
+// Remove takes segments out again and returns where their objects stand.
+func (b *Builder) Remove(segments map[pack.Name]bool) []Location {
+	var removed []Location
+	ordinals := make([]uint32, len(b.segments))
+	kept := make([]Segment, 0, len(b.segments))
+	for i, seg := range b.segments {
+		ordinals[i] = uint32(len(kept))
+		if !segments[seg.Name] {
+			kept = append(kept, seg)
+		}
+		delete(b.names, seg.Name)
+	}
+	rows := b.rows[:0]
+	for _, row := range b.rows {
+		if seg := b.segments[row.Segment]; segments[seg.Name] {
+			removed = append(removed, Location{Row: row, Segment: seg})
+			continue
+		}
+		row.Segment = ordinals[row.Segment]
+		rows = append(rows, row)
+	}
+	for _, seg := range kept {
+		b.names[seg.Name] = true
+	}
+	b.segments, b.rows = kept, rows
+	return removed
 }
 
 // Encode returns the run of that name with all that was added, and its hash,

@@ -2,6 +2,7 @@ package index
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -59,7 +60,7 @@ func (c *Cache) Run(ctx context.Context, want Meta, fetch func(context.Context) 
 	if err != nil || c == nil {
 		return r, err
 	}
-	if err := c.store(want.Name, data); err != nil {
+	if err := c.store(want.Name.String(), data); err != nil {
 		c.note(err)
 		return r, nil
 	}
@@ -67,6 +68,28 @@ func (c *Cache) Run(ctx context.Context, want Meta, fetch func(context.Context) 
 		return mapped, nil
 	}
 	return r, nil // somebody deleted the file already
+}
+
+// BlobName returns the name of the file that keeps the blob of that random name.
+func BlobName(name [16]byte) string { return blobPrefix + hex.EncodeToString(name[:]) }
+
+const blobPrefix = "table-"
+
+// Blob returns bytes that are stored beside the runs, from the cache if it has
+// some that right accepts, else from fetch, which are kept then. The caller
+// owns the result. A cache that cannot be read or written is no error.
+func (c *Cache) Blob(ctx context.Context, name [16]byte, right func([]byte) bool, fetch func(context.Context) ([]byte, error)) ([]byte, error) {
+	if c != nil {
+		data, err := os.ReadFile(filepath.Join(c.dir, BlobName(name)))
+		if err == nil && right(data) {
+			return data, nil
+		}
+	}
+	data, err := fetch(ctx)
+	if err == nil && c != nil && right(data) {
+		c.note(c.store(BlobName(name), data))
+	}
+	return data, err
 }
 
 // Problem returns the first error that kept a run from being written to the
@@ -85,7 +108,7 @@ func (c *Cache) note(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A missing file is one that Prune, or whoever deletes the cache, took away.
-	if c.problem == nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && c.problem == nil && !errors.Is(err, fs.ErrNotExist) {
 		c.problem = err
 	}
 }
@@ -93,13 +116,13 @@ func (c *Cache) note(err error) {
 func (c *Cache) path(name RunName) string { return filepath.Join(c.dir, name.String()) }
 
 // store puts data into the cache: readers see the whole file or none.
-func (c *Cache) store(name RunName, data []byte) (err error) {
+func (c *Cache) store(name string, data []byte) (err error) {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
-		return fmt.Errorf("keep run %s in the cache: %w", name, err)
+		return fmt.Errorf("keep %s in the cache: %w", name, err)
 	}
 	f, err := os.CreateTemp(c.dir, tempPrefix) // mode 0600
 	if err != nil {
-		return fmt.Errorf("keep run %s in the cache: %w", name, err)
+		return fmt.Errorf("keep %s in the cache: %w", name, err)
 	}
 	defer func() {
 		if err != nil {
@@ -111,19 +134,19 @@ func (c *Cache) store(name RunName, data []byte) (err error) {
 		err = closed
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), c.path(name))
+		err = os.Rename(f.Name(), filepath.Join(c.dir, name))
 	}
 	if err != nil {
-		return fmt.Errorf("keep run %s in the cache: %w", name, err)
+		return fmt.Errorf("keep %s in the cache: %w", name, err)
 	}
 	return nil
 }
 
-// Prune removes the files of the runs that keep does not want, and what writers
-// that died have left. A run that is being written meanwhile, here or by
+// Prune removes the files, of runs by their names and of blobs by their
+// [BlobName], that keep does not want, and what writers that died have left. A run that is being written meanwhile, here or by
 // another process, may stay in that one's memory instead. Runs in use stay
 // usable. Other files in the directory are left alone.
-func (c *Cache) Prune(keep func(RunName) bool) error {
+func (c *Cache) Prune(keep func(name string) bool) error {
 	if c == nil {
 		return nil
 	}
@@ -136,8 +159,10 @@ func (c *Cache) Prune(keep func(RunName) bool) error {
 	}
 	var failed error
 	for _, entry := range entries {
-		name, err := ParseRunName(entry.Name())
-		if err != nil && !strings.HasPrefix(entry.Name(), tempPrefix) || err == nil && keep(name) {
+		name := entry.Name()
+		_, err := ParseRunName(name)
+		kept := err == nil || strings.HasPrefix(name, blobPrefix)
+		if kept && keep(name) || !kept && !strings.HasPrefix(name, tempPrefix) {
 			continue
 		}
 		err = os.Remove(filepath.Join(c.dir, entry.Name()))

@@ -148,7 +148,7 @@ func TestNoCache(t *testing.T) {
 	c.Cache = nil
 	c.get(t, 1)
 	c.get(t, 2)
-	if err := c.Prune(func(RunName) bool { return false }); err != nil || c.Problem() != nil {
+	if err := c.Prune(func(string) bool { return false }); err != nil || c.Problem() != nil {
 		t.Errorf("no cache: %v, %v", err, c.Problem())
 	}
 }
@@ -178,12 +178,12 @@ func TestCachePrune(t *testing.T) {
 	c := newCached(t)
 	kept := c.get(t, 1)
 	other := RunName{1}
-	for _, name := range []string{other.String(), tempPrefix + "123", "README"} {
+	for _, name := range []string{other.String(), BlobName([16]byte{1}), tempPrefix + "123", "README"} {
 		if err := os.WriteFile(filepath.Join(c.dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Prune(func(n RunName) bool { return n == c.want.Name }); err != nil {
+	if err := c.Prune(func(n string) bool { return n == c.want.Name.String() }); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -197,7 +197,7 @@ func TestCachePrune(t *testing.T) {
 	if got, want := strings.Join(left, " "), "README "+c.want.Name.String(); got != want {
 		t.Errorf("Prune leaves %q, want %q", got, want)
 	}
-	if err := c.Prune(func(RunName) bool { return false }); err != nil {
+	if err := c.Prune(func(string) bool { return false }); err != nil {
 		t.Fatal(err)
 	}
 	if kept.Row(99).ID.IsZero() {
@@ -207,7 +207,7 @@ func TestCachePrune(t *testing.T) {
 	if err := os.RemoveAll(c.dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Prune(func(RunName) bool { return false }); err != nil {
+	if err := c.Prune(func(string) bool { return false }); err != nil {
 		t.Errorf("no directory: %v", err)
 	}
 }
@@ -231,7 +231,7 @@ func TestCacheShared(t *testing.T) {
 					return
 				}
 				if i%5 == worker {
-					mine.Prune(func(RunName) bool { return i%2 == 0 })
+					mine.Prune(func(string) bool { return i%2 == 0 })
 				}
 			}
 		})
@@ -298,10 +298,7 @@ func TestChangedUnderRun(t *testing.T) {
 		for range 3 {
 			runs = append(runs, m.run(t, []*pack.Segment{m.segment(t, object.ClassData, m.ids(30)...)}, nil))
 		}
-		x, err := New(runs, make([]uint64, len(runs)), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := New(parts(runs, make([]uint64, len(runs))), nil)
 		for _, r := range runs {
 			for range 60 {
 				r.data[m.rand.IntN(len(r.data))] = byte(m.rand.Uint32())

@@ -1,7 +1,7 @@
 package index
 
 import (
-	"fmt"
+	"cmp"
 	"iter"
 	"slices"
 	"sync"
@@ -9,12 +9,28 @@ import (
 
 	"bluesky/object"
 	"bluesky/pack"
+
+	"github.com/RoaringBitmap/roaring/v2"
 )
 
 // A Location is where one copy of an object stands.
 type Location struct {
 	Row     Row     // Row.Segment is an ordinal in its own run alone: use Segment
 	Segment Segment // RegisteredAt resolved
+	Part    int     // the run, in the order in which [New] was given them
+	Place   int     // the row, in that run
+}
+
+// A Part is a run as one state registers it.
+type Part struct {
+	Run *Run
+	// At is the generation that registered the run. It stands for a registered-at
+	// of 0 in it and, unless Cleaned, for each one below it: what a writer made up
+	// to have its copies come before those that are there.
+	At      uint64
+	Cleaned bool            // registered by a clean
+	Dead    *roaring.Bitmap // rows that are absent; nil for none
+	Gone    *roaring.Bitmap // segments whose rows are absent; nil for none
 }
 
 // An Index is the set of runs that one state of the repository registers. It is
@@ -41,37 +57,37 @@ type Index struct {
 
 // member is a run of an Index.
 type member struct {
-	run    *Run
-	at     uint64 // the generation that added the run
-	hidden []bool // by segment ordinal; nil when none is
+	run     *Run
+	at      uint64
+	cleaned bool
+	dead    *roaring.Bitmap // nil when no row is
+	hidden  []bool          // by segment ordinal; nil when none is
 }
 
-// New returns the index of runs. at[i] is the generation that added runs[i]: it
-// stands for each registered-at below it, 0 and what a writer made up to have
-// its copies come before those that are there. Rows in segments that hidden reports,
-// those that the state has condemned, are absent; hidden may be nil. It is
-// called for each segment before New returns.
-func New(runs []*Run, at []uint64, hidden func(pack.Name) bool) (*Index, error) {
-	if len(runs) != len(at) {
-		return nil, fmt.Errorf("index: %d runs and %d generations", len(runs), len(at))
-	}
-	x := &Index{members: make([]member, len(runs))}
-	for i, r := range runs {
-		m := member{run: r, at: at[i]}
-		if hidden != nil {
-			m.hide(hidden)
+// New returns the index of parts. Rows in segments that hidden reports, those
+// that the state has condemned, are absent like those that the parts say are;
+// hidden may be nil. It is called for each segment before New returns. The
+// bitmaps of parts must not change any more.
+func New(parts []Part, hidden func(pack.Name) bool) *Index {
+	x := &Index{members: make([]member, len(parts))}
+	for i := range parts {
+		p := &parts[i]
+		m := member{run: p.Run, at: p.At, cleaned: p.Cleaned}
+		if p.Dead != nil && !p.Dead.IsEmpty() {
+			m.dead = p.Dead
 		}
+		m.hide(hidden, p.Gone)
 		x.members[i] = m
 		x.rows += m.visible()
 	}
 	x.divide()
-	return x, nil
+	return x
 }
 
 // hide fills m.hidden.
-func (m *member) hide(hidden func(pack.Name) bool) {
+func (m *member) hide(hidden func(pack.Name) bool, gone *roaring.Bitmap) {
 	for i := range m.run.SegmentCount() {
-		if s := m.run.Segment(i); hidden(s.Name) {
+		if gone != nil && gone.ContainsInt(i) || hidden != nil && hidden(m.run.Segment(i).Name) {
 			if m.hidden == nil {
 				m.hidden = make([]bool, m.run.SegmentCount())
 			}
@@ -80,20 +96,26 @@ func (m *member) hide(hidden func(pack.Name) bool) {
 	}
 }
 
-// shows reports whether rows of that segment are visible. A segment that is not
-// there can only come of a file that was changed under the run; it has none.
+// shows reports whether rows of that segment are visible unless they are dead. A
+// segment that is not there can only come of a file that was changed under the
+// run; it has none.
 func (m *member) shows(segment uint32) bool {
 	return int(segment) < m.run.SegmentCount() && (m.hidden == nil || !m.hidden[segment])
 }
 
+// showsRow reports whether row, the i-th of the run, is visible.
+func (m *member) showsRow(i int, row *Row) bool {
+	return m.shows(row.Segment) && (m.dead == nil || !m.dead.ContainsInt(i))
+}
+
 // visible counts the rows that are visible.
 func (m *member) visible() int {
-	if m.hidden == nil {
+	if m.hidden == nil && m.dead == nil {
 		return m.run.Len()
 	}
 	n := 0
 	for i := range m.run.Len() {
-		if m.shows(m.run.Row(i).Segment) {
+		if row := m.run.Row(i); m.showsRow(i, &row) {
 			n++
 		}
 	}
@@ -102,8 +124,15 @@ func (m *member) visible() int {
 
 func (m *member) segment(i int) Segment {
 	s := m.run.Segment(i)
-	s.RegisteredAt = max(s.RegisteredAt, m.at)
+	m.resolve(&s)
 	return s
+}
+
+// resolve sets the generation that first registered s, a segment of m.
+func (m *member) resolve(s *Segment) {
+	if s.RegisteredAt == 0 || !m.cleaned {
+		s.RegisteredAt = max(s.RegisteredAt, m.at)
+	}
 }
 
 // rowsPerLook is how many rows go into a table in the time of one look at a run
@@ -166,19 +195,22 @@ func (x *Index) Len() int { return x.rows }
 // Has reports whether there is a visible row of id.
 func (x *Index) Has(id object.ID) bool {
 	for i := range x.candidates(id) {
-		for range x.members[i].rowsOf(id) {
-			return true
+		m := &x.members[i]
+		for place, row := range m.rowsOf(id) {
+			if m.showsRow(place, &row) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// rowsOf goes through the visible rows of id.
-func (m *member) rowsOf(id object.ID) iter.Seq[Row] {
-	return func(yield func(Row) bool) {
+// rowsOf goes through the rows of id, visible or not, with their places.
+func (m *member) rowsOf(id object.ID) iter.Seq2[int, Row] {
+	return func(yield func(int, Row) bool) {
 		for i := m.run.find(id); i < m.run.Len(); i++ {
 			row := m.run.Row(i)
-			if row.ID != id || m.shows(row.Segment) && !yield(row) {
+			if row.ID != id || !yield(i, row) {
 				return
 			}
 		}
@@ -188,38 +220,47 @@ func (m *member) rowsOf(id object.ID) iter.Seq[Row] {
 // Lookup returns where id stands, nil if nowhere: the home row first, which is
 // the one of the lowest registered-at, then by the order of the runs, and by
 // segment and offset within one.
-func (x *Index) Lookup(id object.ID) []Location {
-	type found struct {
-		Location
-		member int
-	}
-	var all []found
+func (x *Index) Lookup(id object.ID) []Location { return x.lookup(id, false) }
+
+// Remains returns where copies of id stand or stood, visible or not, in the
+// order of [Index.Lookup]: what is absent may still be in the bucket.
+func (x *Index) Remains(id object.ID) []Location { return x.lookup(id, true) }
+
+func (x *Index) lookup(id object.ID, absent bool) []Location {
+	var all []Location
 	for i := range x.candidates(id) {
 		m := &x.members[i]
-		for row := range m.rowsOf(id) {
-			all = append(all, found{Location{row, m.segment(int(row.Segment))}, i})
+		for place, row := range m.rowsOf(id) {
+			if int(row.Segment) < m.run.SegmentCount() && (absent || m.showsRow(place, &row)) {
+				all = append(all, Location{row, m.segment(int(row.Segment)), i, place})
+			}
 		}
 	}
-	if all == nil {
-		return nil
+	if len(all) < 2 {
+		return all
 	}
-	slices.SortFunc(all, func(a, b found) int {
-		switch {
-		case a.Segment.RegisteredAt < b.Segment.RegisteredAt:
-			return -1
-		case a.Segment.RegisteredAt > b.Segment.RegisteredAt:
-			return 1
-		case a.member != b.member:
-			return a.member - b.member
-		}
-		return a.Row.compare(&b.Row)
+	slices.SortFunc(all, func(a, b Location) int {
+		return cmp.Or(cmp.Compare(a.Segment.RegisteredAt, b.Segment.RegisteredAt), a.Part-b.Part, a.Place-b.Place)
 	})
-	all = slices.Compact(all) // a run may be a candidate twice
-	out := make([]Location, len(all))
-	for i := range all {
-		out[i] = all[i].Location
-	}
-	return out
+	return slices.Compact(all) // a run may be a candidate twice
+}
+
+// Shows reports whether the row at the given place of a part is visible.
+func (x *Index) Shows(part, place int) bool {
+	m := &x.members[part]
+	row := m.run.Row(place)
+	return m.showsRow(place, &row)
+}
+
+// ShowsSegment reports whether the rows of a segment of a part are visible,
+// unless they are dead.
+func (x *Index) ShowsSegment(part, ordinal int) bool { return x.members[part].shows(uint32(ordinal)) }
+
+// At returns the row at the given place of a part, visible or not.
+func (x *Index) At(part, place int) Location {
+	m := &x.members[part]
+	row := m.run.Row(place)
+	return Location{row, m.segment(int(row.Segment)), part, place}
 }
 
 // Segments goes through the visible segments, in the order of the runs and of
@@ -244,13 +285,12 @@ func (x *Index) Rows() iter.Seq[Location] {
 		for i := range x.members {
 			m := &x.members[i]
 			segments := m.run.Segments()
-			for row := range m.run.Rows() {
-				if !m.shows(row.Segment) {
-					continue
-				}
-				s := segments[row.Segment]
-				s.RegisteredAt = max(s.RegisteredAt, m.at)
-				if !yield(Location{row, s}) {
+			for s := range segments {
+				m.resolve(&segments[s])
+			}
+			for place := range m.run.Len() {
+				row := m.run.Row(place)
+				if m.showsRow(place, &row) && !yield(Location{row, segments[row.Segment], i, place}) {
 					return
 				}
 			}

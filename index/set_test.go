@@ -50,10 +50,7 @@ func TestIndexModel(t *testing.T) {
 				}
 			}
 		}
-		x, err := New(runs, at, func(n pack.Name) bool { return condemned[n] })
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := New(parts(runs, at), func(n pack.Name) bool { return condemned[n] })
 		compareIndex(t, seed, x, m, model, segments)
 	}
 }
@@ -121,10 +118,7 @@ func TestHidden(t *testing.T) {
 		{"the home", []pack.Name{a.Name}, []pack.Name{b.Name}},
 		{"both", []pack.Name{a.Name, b.Name}, nil},
 	} {
-		x, err := New(runs, []uint64{1, 2}, func(n pack.Name) bool { return slices.Contains(tt.hidden, n) })
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := New(parts(runs, []uint64{1, 2}), func(n pack.Name) bool { return slices.Contains(tt.hidden, n) })
 		var got []pack.Name
 		for _, l := range x.Lookup(id) {
 			got = append(got, l.Segment.Name)
@@ -143,10 +137,7 @@ func TestCandidateTwice(t *testing.T) {
 	for range 3 {
 		runs = append(runs, m.run(t, []*pack.Segment{m.segment(t, object.ClassData, m.ids(20)...)}, nil))
 	}
-	x, err := New(runs, make([]uint64, len(runs)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := New(parts(runs, make([]uint64, len(runs))), nil)
 	x.patience = 0
 	table := x.fingerprints()
 	id := runs[x.rest[0]].id(0)
@@ -167,10 +158,7 @@ func TestMoreRunsThanNumbers(t *testing.T) {
 	for i := range runs {
 		runs[i] = m.bare(t, 1)
 	}
-	x, err := New(runs, make([]uint64, len(runs)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := New(parts(runs, make([]uint64, len(runs))), nil)
 	x.patience = 0
 	for _, i := range []int{0, 1, maxRuns - 1, maxRuns, maxRuns + 1, len(runs) - 1} {
 		if got := x.Lookup(runs[i].id(0)); len(got) != 1 {
@@ -186,10 +174,7 @@ func TestMoreRunsThanNumbers(t *testing.T) {
 func TestTableComesWhenWorthIt(t *testing.T) {
 	m := newMaker(1)
 	runs := []*Run{m.bare(t, 1000), m.bare(t, 300), m.bare(t, 300)}
-	x, err := New(runs, make([]uint64, len(runs)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := New(parts(runs, make([]uint64, len(runs))), nil)
 	lookups := 0
 	for x.table.Load() == nil && lookups < 1000 {
 		lookups++
@@ -203,11 +188,5 @@ func TestTableComesWhenWorthIt(t *testing.T) {
 	}
 	if got := len(x.table.Load().slots); got != 801 {
 		t.Errorf("%d slots for 600 rows, want 801", got)
-	}
-}
-
-func TestNewRefuses(t *testing.T) {
-	if _, err := New(make([]*Run, 2), make([]uint64, 1), nil); err == nil {
-		t.Errorf("two runs and one generation make an index")
 	}
 }

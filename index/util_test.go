@@ -128,3 +128,12 @@ func (m *maker) bare(t testing.TB, n int) *Run {
 	}
 	return r
 }
+
+// parts returns runs as a state registers them at the given generations.
+func parts(runs []*Run, at []uint64) []Part {
+	out := make([]Part, len(runs))
+	for i, r := range runs {
+		out[i] = Part{Run: r, At: at[i]}
+	}
+	return out
+}

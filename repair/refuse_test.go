@@ -26,7 +26,7 @@ func TestNewerLog(t *testing.T) {
 	}
 	g := repo.Generation{
 		Version: 1, Number: head.Generation + 1, Previous: head.Hash, Author: public(writer), Nonce: [16]byte{1},
-		Checkpoint: head.Checkpoint, Floor: head.Floor, Ops: []repo.Op{{Type: 10, Version: 1, Body: []byte{0xa0}}},
+		Checkpoint: head.Checkpoint, Floor: head.Floor, Ops: []repo.Op{{Type: 12, Version: 1, Body: []byte{0xa0}}},
 	}
 	body, err := object.EncodeCBOR(&g)
 	if err != nil {

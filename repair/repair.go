@@ -276,7 +276,7 @@ func (p *repairer) list(ctx context.Context) error {
 			return fmt.Errorf("list the segments: %w", err)
 		}
 		name, err := pack.ParseKey(entry.Key)
-		if _, condemned := p.state.Condemned[name]; err == nil && !condemned {
+		if _, condemned := p.state.Condemned[repo.SegmentName(name)]; err == nil && !condemned {
 			p.listed[name] = entry
 		}
 	}

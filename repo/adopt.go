@@ -40,15 +40,16 @@ func (s *Session) adopt(ctx context.Context) error {
 		s.repo.Note(fmt.Errorf("%w; what stands there is stored again", err))
 	}
 	for {
-		chosen := s.choose(found)
-		if len(chosen) == 0 {
-			return nil
-		}
-		err := s.registerAdopted(ctx, chosen)
-		if !errors.Is(err, errRegistered) {
+		chosen, err := s.choose(ctx, found)
+		if err != nil || len(chosen) == 0 {
 			return err
 		}
-		// A generation of the run that is gone was on its way until now.
+		err = s.registerAdopted(ctx, chosen)
+		if !errors.Is(err, errRegistered) && !errors.Is(err, ErrObjectGone) {
+			return err
+		}
+		// A generation of the run that is gone was on its way until now, or a
+		// clean has taken away what these rely on, or these.
 		if err := s.renew(ctx); err != nil {
 			return err
 		}
@@ -69,9 +70,13 @@ func (s *Session) readUploads(ctx context.Context) ([]adoption, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
+	all, err := s.adoptable(ctx, all)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
 	passed := s.repo.registeredSince(s.base, sinceOf(all))
 	all = slices.DeleteFunc(all, func(a adoption) bool {
-		pass := passed[a.Name] || !s.adoptable(&a.upload)
+		pass := passed[a.Name]
 		passed[a.Name] = true // a name counts once
 		return pass
 	})
@@ -84,7 +89,7 @@ func (s *Session) readUploads(ctx context.Context) ([]adoption, error) {
 			return errs[i]
 		})
 	}
-	err := g.Wait()
+	err = g.Wait()
 	for i := range all {
 		if errs[i] != nil {
 			all[i].from.settled = false
@@ -93,12 +98,23 @@ func (s *Session) readUploads(ctx context.Context) ([]adoption, error) {
 	return slices.DeleteFunc(all, func(a adoption) bool { return a.header == nil }), err
 }
 
-// adoptable is R3 for an upload, whose name was chosen by another process: no
-// generation since then condemns it. The state at the base tells, since no op
-// of this version takes a name out of those that are condemned.
-func (s *Session) adoptable(u *upload) bool {
-	_, condemned := s.base.Condemned[u.Name]
-	return !condemned && u.Known <= s.base.Generation && u.Known >= s.base.Floor
+// adoptable is R3 for uploads, whose names were chosen by another process: it
+// returns those that no generation since then has condemned.
+func (s *Session) adoptable(ctx context.Context, all []adoption) ([]adoption, error) {
+	all = slices.DeleteFunc(slices.Clone(all), func(a adoption) bool {
+		return a.Known > s.base.Generation || a.Known < s.base.Floor
+	})
+	if len(all) == 0 {
+		return nil, nil
+	}
+	condemned, err := s.repo.condemnedSince(ctx, s.base, sinceOf(all))
+	if errors.Is(err, ErrObjectGone) {
+		return nil, nil // nobody can tell any more
+	}
+	return slices.DeleteFunc(all, func(a adoption) bool {
+		_, gone := condemned[SegmentName(a.Name)]
+		return gone
+	}), err
 }
 
 // readUpload returns the verified header of a segment, nil if it is not there
@@ -127,10 +143,14 @@ func (r *Repo) readUpload(ctx context.Context, u *upload) (*pack.Header, error) 
 // choose returns what of found is worth registering on the base: segments that
 // hold an object which is not visible, and whose refs lead to what is visible or
 // chosen too (I1).
-func (s *Session) choose(found []adoption) []adoption {
-	chosen := slices.DeleteFunc(slices.Clone(found), func(a adoption) bool {
+func (s *Session) choose(ctx context.Context, found []adoption) ([]adoption, error) {
+	chosen, err := s.adoptable(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	chosen = slices.DeleteFunc(chosen, func(a adoption) bool {
 		hidden := func(o pack.Object) bool { return !s.view.Has(o.ID) }
-		return !s.adoptable(&a.upload) || !slices.ContainsFunc(a.header.Objects, hidden)
+		return !slices.ContainsFunc(a.header.Objects, hidden)
 	})
 	for {
 		own := map[object.ID]bool{}
@@ -144,7 +164,7 @@ func (s *Session) choose(found []adoption) []adoption {
 			return slices.ContainsFunc(a.header.External, func(id object.ID) bool { return !own[id] && !s.view.Has(id) })
 		})
 		if len(chosen) == before {
-			return chosen
+			return chosen, nil
 		}
 	}
 }
@@ -188,7 +208,10 @@ func (r *Repo) registeredSince(s *State, since uint64) map[pack.Name]bool {
 			continue
 		}
 		for i := range opened.SegmentCount() {
-			names[opened.Segment(i).Name] = true
+			// A clean may have merged runs, also of before.
+			if seg := opened.Segment(i); seg.RegisteredAt == 0 || seg.RegisteredAt > since || !run.Cleaned {
+				names[seg.Name] = true
+			}
 		}
 	}
 	return names

@@ -351,26 +351,21 @@ func truncate(t testing.TB, path string, n int64) {
 }
 
 // R3: what a generation has condemned since the name was chosen is not taken
-// over, nor what was uploaded before the floor of the log.
+// over, whether or not its deletion is recorded, nor what was uploaded before
+// the floor of the log.
 func TestAdoptable(t *testing.T) {
-	name := pack.Name{1}
-	s := &Session{base: &State{Generation: 9, Floor: 3, Condemned: map[pack.Name]uint64{{2}: 5}}}
+	s := &Session{base: &State{Generation: 9, Floor: 3, recent: []recentClean{{5, []Name{SegmentName(pack.Name{2})}}}}}
 	for u, want := range map[upload]bool{
-		{Name: name, Known: 3}:         true,
-		{Name: name, Known: 9}:         true,
-		{Name: name, Known: 2}:         false,
-		{Name: name, Known: 10}:        false,
-		{Name: pack.Name{2}, Known: 4}: false,
+		{Name: pack.Name{1}, Known: 3}:  true,
+		{Name: pack.Name{1}, Known: 9}:  true,
+		{Name: pack.Name{1}, Known: 2}:  false,
+		{Name: pack.Name{1}, Known: 10}: false,
+		{Name: pack.Name{2}, Known: 4}:  false,
+		{Name: pack.Name{2}, Known: 5}:  true,
 	} {
-		if got := s.adoptable(&u); got != want {
-			t.Errorf("%+v: %v", u, got)
-		}
-	}
-	// As long as no op takes a name out of those that are condemned, the state
-	// tells. From then on the generations after Known have to be looked at.
-	for typ := range OpType(100) {
-		if known := (Op{Type: typ, Version: opVersion}).known(); known != (typ >= OpAddRun && typ <= OpCheckpoint) {
-			t.Errorf("%s: known %v; what does it mean for adoptable?", typ, known)
+		got, err := s.adoptable(t.Context(), []adoption{{upload: u}})
+		if err != nil || len(got) == 1 != want {
+			t.Errorf("%+v: %d, %v", u, len(got), err)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestAuditCheckpoints(t *testing.T) {
 				f.pad(t, late)
 				if forge {
 					s = s.clone()
-					s.Condemned[[16]byte{1}] = 1
+					s.Condemned[Name{ID: [16]byte{1}}] = 1
 				}
 				f.record(t, s)
 				f.grow(t, 2)

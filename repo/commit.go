@@ -44,6 +44,23 @@ type stagedRun struct {
 	run *index.Run
 }
 
+// A goneError says what a change relies on and does not have in a state: ids
+// that are not visible, or uploads of its own that were condemned.
+type goneError struct {
+	state    *State
+	ids      []object.ID
+	segments map[pack.Name]bool
+}
+
+func (e *goneError) Error() string {
+	if len(e.ids) > 0 {
+		return fmt.Sprintf("%v: object %s", ErrObjectGone, e.ids[0])
+	}
+	return fmt.Sprintf("%v: a cleaner took what it has uploaded for the remains of a run that is gone", ErrObjectGone)
+}
+
+func (e *goneError) Unwrap() error { return ErrObjectGone }
+
 // commit appends c to the log and returns the state that it made.
 //
 // The steps: (1) verify c against the newest state; (2) create gen/N+1, the
@@ -52,37 +69,30 @@ type stagedRun struct {
 // bytes: start over on the newer state. No bytes: put the same again. Nothing
 // is deleted whatever happens: the outcome of a lost put is not known (R2, R8).
 //
-// The error wraps [ErrObjectGone] when a relied-on id is no longer visible.
+// The error is a *goneError when a relied-on id is no longer visible, or an
+// upload of c was condemned.
 func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error) {
 	var checked *State // the state in which all of c.relied were found visible
 	for {
-		if base.ReadOnly() {
-			return nil, ErrReadOnly
-		}
 		view, err := r.Index(ctx, base)
+		if errors.Is(err, store.ErrNotFound) {
+			base, view, err = r.Current(ctx) // a cleaner was faster
+		}
 		if err != nil {
 			return nil, err
 		}
 		if checked == nil || !base.extends(checked) {
-			if err := c.checkRelied(view); err != nil {
+			if err := c.checkRelied(base, view); err != nil {
 				return nil, err
 			}
 		}
 		checked = base
-		if err := r.checkUnregistered(base, c); err != nil {
+		if err := r.checkOwn(ctx, base, c); err != nil {
 			return nil, err
 		}
-		data, after, err := r.propose(base, view, c)
-		if err != nil {
-			return nil, err
-		}
-		won, err := r.putNew(ctx, GenerationKey(after.Generation), data)
-		if err != nil {
-			return nil, fmt.Errorf("create generation %d: %w", after.Generation, err)
-		}
-		if won {
-			r.adopt(after, c.run)
-			return after, nil
+		after, err := r.attempt(ctx, base, view, c)
+		if !errors.Is(err, ErrConflict) {
+			return after, err
 		}
 		if base, err = r.Refresh(ctx); err != nil {
 			return nil, err
@@ -90,9 +100,30 @@ func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error
 	}
 }
 
+// attempt is one try to append c to base, whose index view is. The error wraps
+// [ErrConflict] when another author was faster; nothing is stored then.
+func (r *Repo) attempt(ctx context.Context, base *State, view *index.Index, c change) (*State, error) {
+	if base.ReadOnly() {
+		return nil, ErrReadOnly
+	}
+	data, after, err := r.propose(ctx, base, view, c)
+	if err != nil {
+		return nil, err
+	}
+	won, err := r.putNew(ctx, GenerationKey(after.Generation), data)
+	if err != nil {
+		return nil, fmt.Errorf("create generation %d: %w", after.Generation, err)
+	}
+	if !won {
+		return nil, fmt.Errorf("generation %d: %w", after.Generation, ErrConflict)
+	}
+	r.adopt(after, c.run)
+	return after, nil
+}
+
 // propose encodes the generation after base that makes the change, folds it as
 // every reader will, and asserts what must hold of the result.
-func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State, error) {
+func (r *Repo) propose(ctx context.Context, base *State, view *index.Index, c change) ([]byte, *State, error) {
 	ops, err := c.ops(base)
 	if err != nil {
 		return nil, nil, err
@@ -101,13 +132,8 @@ func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State
 		Number: base.Generation + 1, Previous: base.Hash,
 		Checkpoint: base.Checkpoint, Floor: base.Floor, Ops: ops,
 	}
-	for _, op := range ops {
-		if op.Type == OpCheckpoint {
-			g.Checkpoint = new(CheckpointRef)
-			if err := object.DecodeCBOR(op.Body, g.Checkpoint); err != nil {
-				return nil, nil, err
-			}
-		}
+	if err := g.follow(ops); err != nil {
+		return nil, nil, err
 	}
 	if err := r.random(g.Nonce[:]); err != nil {
 		return nil, nil, err
@@ -123,7 +149,7 @@ func (r *Repo) propose(base *State, view *index.Index, c change) ([]byte, *State
 	if len(void) > 0 {
 		return nil, nil, fmt.Errorf("refused to commit generation %d: its %s is void", g.Number, void[0].Type)
 	}
-	if err := c.assert(base, after, view); err != nil {
+	if err := r.assert(ctx, base, after, view, c); err != nil {
 		return nil, nil, fmt.Errorf("refused to commit generation %d, which would break the repository: %w", after.Generation, err)
 	}
 	return data, after, nil
@@ -176,13 +202,44 @@ func createBytes(ctx context.Context, st *store.Store, key string, data []byte) 
 
 // checkRelied is R3: every id that c relies on is visible in base, whose index
 // view is, or c adds it.
-func (c *change) checkRelied(view *index.Index) error {
+func (c *change) checkRelied(base *State, view *index.Index) error {
+	var gone []object.ID
 	for _, ids := range c.relied {
 		for _, id := range ids {
 			if !view.Has(id) && !c.run.has(id) {
-				return fmt.Errorf("%w: object %s", ErrObjectGone, id)
+				gone = append(gone, id)
 			}
 		}
+	}
+	if gone != nil {
+		return &goneError{state: base, ids: gone}
+	}
+	return nil
+}
+
+// checkOwn is R3 for the uploads of c: no other run has registered them, and no
+// generation since their names were chosen has condemned them.
+func (r *Repo) checkOwn(ctx context.Context, base *State, c change) error {
+	if c.run == nil {
+		return nil
+	}
+	if err := r.checkUnregistered(base, c); err != nil {
+		return err
+	}
+	condemned, err := r.condemnedSince(ctx, base, c.since)
+	if err != nil {
+		return err
+	}
+	_, lost := condemned[RunName(c.run.add.Name)]
+	segments := map[pack.Name]bool{}
+	for i := range c.run.run.SegmentCount() {
+		name := c.run.run.Segment(i).Name
+		if _, ok := condemned[SegmentName(name)]; ok {
+			segments[name], lost = true, true
+		}
+	}
+	if lost {
+		return &goneError{state: base, segments: segments}
 	}
 	return nil
 }
@@ -191,9 +248,6 @@ func (c *change) checkRelied(view *index.Index) error {
 // only be that of the session that has uploaded it, whose last generation was
 // on its way when this one took the segment over.
 func (r *Repo) checkUnregistered(base *State, c change) error {
-	if c.run == nil {
-		return nil
-	}
 	registered := r.registeredSince(base, c.since)
 	for i := range c.run.run.SegmentCount() {
 		if name := c.run.run.Segment(i).Name; registered[name] {
@@ -205,37 +259,6 @@ func (r *Repo) checkUnregistered(base *State, c change) error {
 
 // has reports whether s registers an object of the given id; a nil s does not.
 func (s *stagedRun) has(id object.ID) bool { return s != nil && s.run.Has(id) }
-
-// assert is the last look at every commit, by whatever way it came here: no op
-// is void, nothing unknown is added, every new root is visible, and no visible
-// entry lies in a segment condemned since its name was chosen. That what is
-// visible stays closed under refs is what checkRelied found on the same base.
-func (c *change) assert(base, after *State, view *index.Index) error {
-	if len(after.Unknown) != len(base.Unknown) {
-		return errors.New("it holds an op of an unknown type")
-	}
-	for _, snap := range after.Snapshots[len(base.Snapshots):] {
-		for _, id := range []object.ID{snap.ID, snap.Root} {
-			if !view.Has(id) && !c.run.has(id) {
-				return fmt.Errorf("snapshot %s: object %s is not visible", snap.ID.Short(), id)
-			}
-		}
-	}
-	if c.run == nil {
-		return nil
-	}
-	return c.run.assertPresent(after.Condemned)
-}
-
-// assertPresent refuses a run with a segment that some generation condemned.
-func (s *stagedRun) assertPresent(condemned map[pack.Name]uint64) error {
-	for _, segment := range s.run.Segments() {
-		if at, ok := condemned[segment.Name]; ok {
-			return fmt.Errorf("segment %s was condemned by generation %d", segment.Name, at)
-		}
-	}
-	return nil
-}
 
 // adopt makes a state that this process committed the newest one.
 func (r *Repo) adopt(after *State, staged *stagedRun) {

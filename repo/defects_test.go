@@ -78,7 +78,7 @@ func (d *defector) generations() {
 func (d *defector) checkpoints() {
 	const of = "valid-checkpoint-full"
 	entry := func(m map[uint64]any, key uint64, i int) map[any]any { return m[key].([]any)[i].(map[any]any) }
-	d.edit("corrupt-checkpoint-unknown-member", of, func(m map[uint64]any) { m[15] = 1 })
+	d.edit("corrupt-checkpoint-unknown-member", of, func(m map[uint64]any) { m[99] = 1 })
 	d.edit("corrupt-checkpoint-no-repository", of, func(m map[uint64]any) { delete(m, 2) })
 	d.edit("corrupt-checkpoint-hash-of-33", of, func(m map[uint64]any) { m[4] = make([]byte, 33) })
 	d.edit("corrupt-checkpoint-floor-0-written", of, func(m map[uint64]any) { m[8] = 0 })

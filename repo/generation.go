@@ -109,6 +109,27 @@ func DecodeGeneration(data []byte) (*Generation, error) {
 	return &g, nil
 }
 
+// follow sets what the head of g says of its ops, and the ops.
+func (g *Generation) follow(ops []Op) error {
+	g.Ops = ops
+	for _, op := range ops {
+		switch op.Type {
+		case OpCheckpoint:
+			g.Checkpoint = new(CheckpointRef)
+			if err := object.DecodeCBOR(op.Body, g.Checkpoint); err != nil {
+				return err
+			}
+		case OpFloor:
+			var floor Floor
+			if err := object.DecodeCBOR(op.Body, &floor); err != nil {
+				return err
+			}
+			g.Floor = floor.Number
+		}
+	}
+	return nil
+}
+
 // verify checks the author's signature.
 func (g *Generation) verify(repository object.RepositoryID) error {
 	message, err := g.message(repository)

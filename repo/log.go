@@ -116,11 +116,10 @@ func (r *Repo) generations(ctx context.Context, from, last uint64, fn func(n uin
 func (r *Repo) replay(ctx context.Context, s *State, last uint64, ref *CheckpointRef) (*State, error) {
 	err := r.generations(ctx, s.Generation+1, last, func(_ uint64, data []byte) error {
 		next, err := s.next(data)
-		if errors.Is(err, errUnlinked) && r.trusted.known() {
-			return rollback("%w", err)
-		}
 		if err != nil {
-			return err
+			if next, err = r.passOverVoid(ctx, s, data, last, err); err != nil {
+				return err
+			}
 		}
 		if next.Generation == r.trusted.Generation && next.Hash != r.trusted.Hash {
 			return rollback("generation %d is not the one seen before", next.Generation)
@@ -132,6 +131,25 @@ func (r *Repo) replay(ctx context.Context, s *State, last uint64, ref *Checkpoin
 		return nil
 	})
 	return s, err
+}
+
+// passOverVoid returns s after a generation that is not valid, if the admin has
+// healed it with a void in the next one; else what is wrong with it.
+func (r *Repo) passOverVoid(ctx context.Context, s *State, data []byte, last uint64, invalid error) (*State, error) {
+	n := s.Generation + 1
+	if n < last {
+		healer, err := r.getGeneration(ctx, n+1)
+		if err != nil {
+			return nil, err
+		}
+		if s.isVoided(n, data, healer) {
+			return s.voided(data), nil
+		}
+	}
+	if errors.Is(invalid, errUnlinked) && r.trusted.known() {
+		return nil, rollback("%w", invalid)
+	}
+	return nil, invalid
 }
 
 // verifyCheckpoint compares the checkpoint ref with s, the state that the log
@@ -168,6 +186,14 @@ func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *Checkp
 	if ref == nil || ref.Number <= r.state.Generation {
 		return r.state, nil, nil
 	}
+	defer func() {
+		// What lies below the floor may be gone, so nobody can replay it any more.
+		// A machine that was away for so long begins as one that is new.
+		if (err == nil || unusable(err)) && from != nil && from.Generation+1 < g.Floor {
+			from, err = r.loadCheckpoint(ctx, *ref)
+			ref = nil
+		}
+	}()
 	// Nobody has verified g yet. What makes its checkpoint one to begin at is
 	// that the replay from there ends with g, its author and its signature.
 	if ref.Number >= head {
@@ -206,7 +232,7 @@ func (r *Repo) loadCheckpoint(ctx context.Context, ref CheckpointRef) (*State, e
 	if err != nil {
 		return nil, err
 	}
-	if t := r.trusted; t.known() && t.Generation <= ref.Number {
+	if t := r.trusted; t.known() && t.Generation <= ref.Number && !r.trustsBelow(s.Floor) {
 		if err := r.follows(ctx, t.Generation, t.Hash, ref.Number, s.Hash); err != nil {
 			return nil, err
 		}

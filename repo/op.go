@@ -25,6 +25,15 @@ const (
 	OpSessionEnd  OpType = 3
 	OpRole        OpType = 4
 	OpCheckpoint  OpType = 5
+	OpForget      OpType = 6
+	OpUndoForget  OpType = 7
+	OpPin         OpType = 8
+	OpUnpin       OpType = 9
+	OpClean       OpType = 10
+	OpDeleted     OpType = 11
+	OpPolicy      OpType = 13
+	OpFloor       OpType = 14
+	OpVoid        OpType = 15
 )
 
 var opNames = [...]string{
@@ -52,7 +61,45 @@ type Op struct {
 
 // known reports whether this reader folds ops of o's type and version.
 func (o Op) known() bool {
-	return o.Version == opVersion && o.Type >= OpAddRun && o.Type <= OpCheckpoint
+	return o.Version == opVersion && newBody(o.Type) != nil
+}
+
+// newBody returns a new record of what ops of type t hold, nil for a type that
+// this reader does not know.
+func newBody(t OpType) any {
+	switch t {
+	case OpAddRun:
+		return new(AddRun)
+	case OpAddSnapshot:
+		return new(AddSnapshot)
+	case OpSessionEnd:
+		return new(SessionEnd)
+	case OpRole:
+		return new(RoleChange)
+	case OpCheckpoint:
+		return new(CheckpointRef)
+	case OpForget:
+		return new(Forget)
+	case OpUndoForget, OpPin, OpUnpin:
+		return new(SnapshotList)
+	case OpClean:
+		return new(Clean)
+	case OpDeleted:
+		return new(Deleted)
+	case OpPolicy:
+		return new(Policy)
+	case OpFloor:
+		return new(Floor)
+	case OpVoid:
+		return new(Void)
+	}
+	return nil
+}
+
+// NewOp returns the op of type t that holds body, which is no statement.
+func NewOp(t OpType, body any) (Op, error) {
+	data, err := object.EncodeCBOR(body)
+	return Op{t, opVersion, data}, err
 }
 
 // AddRun is the body of an add-run statement.
@@ -127,8 +174,10 @@ func may(t OpType, role RoleID) bool {
 	switch t {
 	case OpAddRun, OpAddSnapshot, OpSessionEnd:
 		return role == RoleWriter || role == roleAdmin
-	case OpRole:
+	case OpRole, OpUndoForget, OpPin, OpUnpin, OpPolicy, OpVoid:
 		return role == roleAdmin
+	case OpForget, OpClean, OpDeleted, OpFloor:
+		return role == RoleCleaner || role == roleAdmin
 	case OpCheckpoint:
 		return role == RoleWriter || role == RoleCleaner || role == roleAdmin
 	}
@@ -151,17 +200,6 @@ func (o Op) Decode() (st *Statement, body any, err error) {
 		}
 		raw = st.Body
 	}
-	switch o.Type {
-	case OpAddRun:
-		body = new(AddRun)
-	case OpAddSnapshot:
-		body = new(AddSnapshot)
-	case OpSessionEnd:
-		body = new(SessionEnd)
-	case OpRole:
-		body = new(RoleChange)
-	case OpCheckpoint:
-		body = new(CheckpointRef)
-	}
+	body = newBody(o.Type)
 	return st, body, object.DecodeCBOR(raw, body)
 }

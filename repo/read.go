@@ -19,30 +19,64 @@ import (
 const maxReloads = 3
 
 // Index returns what is visible in the state s: the rows of its runs, but for
-// those in condemned segments.
+// those that are marked and those in condemned segments.
 func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.view.state == s && r.view.index != nil {
 		return r.view.index, nil
 	}
-	if err := r.openRuns(ctx, s); err != nil {
-		return nil, err
-	}
-	runs := make([]*index.Run, 0, len(s.Runs))
-	at := make([]uint64, 0, len(s.Runs))
-	for _, run := range s.Runs {
-		if opened := r.runs[run.Name]; opened != nil { // else passed over
-			runs, at = append(runs, opened), append(at, run.Generation)
-		}
-	}
-	hidden := func(name pack.Name) bool { _, ok := s.Condemned[name]; return ok }
-	built, err := index.New(runs, at, hidden)
+	built, _, err := r.buildIndex(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	r.view = view{s, built}
 	return built, nil
+}
+
+// Current returns the newest state and what is visible in it. Where a cleaner
+// takes away what it is read from, it looks again (R7).
+func (r *Repo) Current(ctx context.Context) (*State, *index.Index, error) {
+	s, err := r.Refresh(ctx)
+	for reload := 0; ; reload++ {
+		if err != nil {
+			return nil, nil, err
+		}
+		view, err := r.Index(ctx, s)
+		if !errors.Is(err, store.ErrNotFound) || reload == maxReloads {
+			return s, view, err
+		}
+		newer, refreshErr := r.Refresh(ctx)
+		if refreshErr != nil || newer == s {
+			return nil, nil, errors.Join(err, refreshErr)
+		}
+		s = newer
+	}
+}
+
+// makeIndex is Index for a state that may never be, and returns the parts too.
+func (r *Repo) makeIndex(ctx context.Context, s *State) (*index.Index, []index.Part, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buildIndex(ctx, s)
+}
+
+// buildIndex needs r.mu.
+func (r *Repo) buildIndex(ctx context.Context, s *State) (*index.Index, []index.Part, error) {
+	if err := r.openRuns(ctx, s); err != nil {
+		return nil, nil, err
+	}
+	parts := make([]index.Part, 0, len(s.Runs))
+	for i := range s.Runs {
+		run := &s.Runs[i]
+		if opened := r.runs[run.Name]; opened != nil { // else passed over
+			parts = append(parts, index.Part{Run: opened, At: run.Generation, Cleaned: run.Cleaned})
+		}
+	}
+	if err := r.mark(ctx, s, parts); err != nil {
+		return nil, nil, err
+	}
+	return index.New(parts, func(name pack.Name) bool { return s.isCondemned(SegmentName(name)) }), parts, nil
 }
 
 // PassOverLostRuns makes r read around runs that are gone or damaged: what no

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"bluesky/index"
@@ -34,7 +35,24 @@ func (s *Session) Commit(ctx context.Context, snapshot AddSnapshot) (*State, err
 	return s.register(ctx, &snapshot)
 }
 
+// maxRescues is how often a session puts back what a cleaner has taken from
+// it in one commit, before the backup starts again.
+const maxRescues = 4
+
 func (s *Session) register(ctx context.Context, snapshot *AddSnapshot) (*State, error) {
+	for rescues := 0; ; rescues++ {
+		after, err := s.tryRegister(ctx, snapshot)
+		var gone *goneError
+		if !errors.As(err, &gone) || rescues == maxRescues {
+			return after, err
+		}
+		if failed := s.rescue(ctx, gone); failed != nil {
+			return nil, fmt.Errorf("%w; and it cannot be put back: %w", err, failed)
+		}
+	}
+}
+
+func (s *Session) tryRegister(ctx context.Context, snapshot *AddSnapshot) (*State, error) {
 	for _, l := range []*lane{s.data, s.meta} {
 		if err := s.flush(l); err != nil {
 			return nil, err

@@ -43,6 +43,8 @@ var (
 	ErrReadOnly = errors.New("the repository was written by a newer bluesky; upgrade before writing to it")
 	// ErrObjectGone: an object that a writer relied on is no longer visible.
 	ErrObjectGone = errors.New("an object that this backup relies on was removed meanwhile")
+	// ErrConflict: another author was faster; plan again on the newer state.
+	ErrConflict = errors.New("another author has added this generation")
 	// ErrNotFound: no visible entry has this id.
 	ErrNotFound = errors.New("object not found")
 )
@@ -200,11 +202,16 @@ func (r *Repo) Identity() Identity {
 func (r *Repo) TidyCache() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	keep := make(map[index.RunName]bool, len(r.state.Runs))
+	keep := map[string]bool{}
 	for _, run := range r.state.Runs {
-		keep[run.Name] = true
+		keep[run.Name.String()] = true
 	}
-	return r.cache.Prune(func(name index.RunName) bool { return keep[name] })
+	for _, list := range [][]TableRef{r.state.Marks, r.state.Counts, r.state.Space} {
+		for _, ref := range list {
+			keep[index.BlobName(ref.Name)] = true
+		}
+	}
+	return r.cache.Prune(func(name string) bool { return keep[name] })
 }
 
 // Verified reports whether a key or the trust file has confirmed the identity.
@@ -262,7 +269,9 @@ func (r *Repo) refresh(ctx context.Context) (*State, error) {
 	if ok, err := r.hasGeneration(ctx, known); err != nil {
 		return nil, err
 	} else if !ok {
-		return nil, rollback("generation %d was seen before and is missing", known)
+		if known, err = r.aboveFloor(ctx, known); err != nil {
+			return nil, err
+		}
 	}
 	head, err := r.findHead(ctx, known)
 	if err != nil {

@@ -109,7 +109,7 @@ func (s *Session) begin(ctx context.Context) error {
 // renew makes the newest state the base of a session that has committed
 // nothing.
 func (s *Session) renew(ctx context.Context) error {
-	base, err := s.repo.Refresh(ctx)
+	base, _, err := s.repo.Current(ctx)
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,12 @@ package repo
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 
 	"bluesky/index"
 	"bluesky/object"
-	"bluesky/pack"
 )
 
 // A State is what the generations up to one of them add up to: the head of the
@@ -21,18 +21,35 @@ type State struct {
 	Hash       object.Hash // of the bytes of that generation
 	Checkpoint *CheckpointRef
 	Floor      uint64
-	Runs       []Run                // registered, in log order
-	Snapshots  []Snapshot           // live, in log order
-	Condemned  map[pack.Name]uint64 // segments no longer used, by the generation that condemned them
-	Unknown    []Entry              // ops that this reader does not know, in log order
+	Runs       []Run           // registered, in log order
+	Snapshots  []Snapshot      // live, in log order
+	Forgotten  []Forgotten     // and not collected, in log order of their snapshots
+	Condemned  map[Name]uint64 // no longer used and not yet recorded as deleted, by the generation that condemned them
+	Policy     Policy
+	Unknown    []Entry // ops that this reader does not know, in log order
 
+	// What the last clean says: all segments that were registered up to
+	// generation Fold are counted, and what is dead in those of the sessions that
+	// are Pending has not been looked for.
+	Fold    uint64
+	Pending []object.SessionID
+	Marks   []TableRef // which rows are dead and which segments gone: part of what is visible
+	Counts  []TableRef
+	Space   []TableRef
+
+	// recent are the cleans after generation recentFrom, in order: who chose a
+	// name before one of them must not register it if it is condemned there (R3).
+	recent     []recentClean
+	recentFrom uint64
+
+	policy   *Entry      // the statement of Policy, nil while there is none
 	roles    []roleEntry // in force, in log order
 	sessions map[object.SessionID]sessionState
 	known    known
 }
 
-// known are the names in Runs and Snapshots: to look through these for each op
-// would take time in the square of their number.
+// known are the names in Runs, and in Snapshots and Forgotten: to look through
+// these for each op would take time in the square of their number.
 type known struct {
 	runs      map[index.RunName]struct{}
 	snapshots map[object.ID]struct{}
@@ -46,18 +63,32 @@ func newKnown() known {
 type Run struct {
 	AddRun
 	Generation uint64 // that registered it
+	Cleaned    bool   // by a clean; it has no session and no signer of its own then
 	Session    object.SessionID
 	Signer     PublicKey
 	op         Op
 }
 
-// A Snapshot is a live root.
+// A Snapshot is a live root. Pinned is as it is now.
 type Snapshot struct {
 	AddSnapshot
 	Generation uint64 // that added it
 	Session    object.SessionID
 	Signer     PublicKey
-	op         Op
+	// Effective is what retention takes for its time, once a clean has recorded
+	// the store's. docs/format.md, "Ops".
+	Effective *object.Time
+
+	stated bool // Pinned, in the statement
+	op     Op
+}
+
+// A Forgotten is a snapshot that nobody lists any more and whose data is there
+// until a clean collects it.
+type Forgotten struct {
+	Snapshot
+	At uint64 // the generation of the forget
+	By *ForgetPolicy
 }
 
 // An Entry is an op with the generation that it stands in.
@@ -86,12 +117,49 @@ func (s *State) ReadOnly() bool { return len(s.Unknown) > 0 }
 
 // Snapshot returns the live snapshot of the given id.
 func (s *State) Snapshot(id object.ID) (Snapshot, bool) {
-	for i := range s.Snapshots { // by index: copying each costs more than looking at it
-		if s.Snapshots[i].ID == id {
-			return s.Snapshots[i], true
-		}
+	if i := s.live(id); i >= 0 {
+		return s.Snapshots[i], true
 	}
 	return Snapshot{}, false
+}
+
+// live returns the place of a live snapshot, -1 if there is none of that id.
+func (s *State) live(id object.ID) int {
+	for i := range s.Snapshots { // by index: copying each costs more than looking at it
+		if s.Snapshots[i].ID == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// AllSnapshots goes through those that are live and those that are forgotten and
+// not collected.
+func (s *State) AllSnapshots() iter.Seq[*Snapshot] {
+	return func(yield func(*Snapshot) bool) {
+		for i := range s.Snapshots {
+			if !yield(&s.Snapshots[i]) {
+				return
+			}
+		}
+		for i := range s.Forgotten {
+			if !yield(&s.Forgotten[i].Snapshot) {
+				return
+			}
+		}
+	}
+}
+
+// Roots returns the ids that must be visible: of each snapshot that is live, or
+// forgotten and not collected, its object and the root of its map.
+func (s *State) Roots() iter.Seq[object.ID] {
+	return func(yield func(object.ID) bool) {
+		for snap := range s.AllSnapshots() {
+			if !yield(snap.ID) || !yield(snap.Root) {
+				return
+			}
+		}
+	}
 }
 
 // Unfinished returns the sessions that have registered something and have not
@@ -107,6 +175,19 @@ func (s *State) Unfinished() []object.SessionID {
 	return ids
 }
 
+// IsUnfinished reports whether nothing in segments of the session may be
+// touched (R10).
+func (s *State) IsUnfinished(id object.SessionID) bool {
+	session, known := s.sessions[id]
+	return known && !session.ended
+}
+
+// LastOf returns the generation of the newest statement of a session.
+func (s *State) LastOf(id object.SessionID) uint64 { return s.sessions[id].generation }
+
+// Counted reports whether the counts take in the refs of the segments of r.
+func (s *State) Counted(r *Run) bool { return r.Cleaned || r.Generation <= s.Fold }
+
 // Role returns what key may do.
 func (s *State) Role(key PublicKey) (RoleID, bool) {
 	if key == s.Admin {
@@ -121,9 +202,9 @@ func (s *State) Role(key PublicKey) (RoleID, bool) {
 }
 
 // extends reports whether everything visible in old is visible in s: s has
-// every run of old and condemns nothing that old does not.
+// every run of old, marks no other row, and condemns nothing that old does not.
 func (s *State) extends(old *State) bool {
-	if len(s.Runs) < len(old.Runs) {
+	if len(s.Runs) < len(old.Runs) || !slices.Equal(s.Marks, old.Marks) {
 		return false
 	}
 	for i, r := range old.Runs {
@@ -143,8 +224,10 @@ func (s *State) extends(old *State) bool {
 func (s *State) clone() *State {
 	c := *s
 	c.Runs = slices.Clip(s.Runs)
-	c.Snapshots = slices.Clip(s.Snapshots)
+	c.Snapshots = slices.Clip(s.Snapshots) // whoever changes one of them clones the list
+	c.Forgotten = slices.Clip(s.Forgotten)
 	c.Unknown = slices.Clip(s.Unknown)
+	c.recent = slices.Clip(s.recent)
 	c.roles = slices.Clone(s.roles)
 	c.Condemned = maps.Clone(s.Condemned)
 	c.sessions = maps.Clone(s.sessions)
@@ -165,7 +248,7 @@ func genesis(c Config, config, data []byte) (*State, error) {
 		Repository: c.ID,
 		Origin:     hashGeneration(data),
 		Admin:      g.Author,
-		Condemned:  map[pack.Name]uint64{},
+		Condemned:  map[Name]uint64{},
 		sessions:   map[object.SessionID]sessionState{},
 		known:      newKnown(),
 	}
@@ -240,23 +323,38 @@ func sameCheckpoint(a, b *CheckpointRef) bool {
 // fold applies one op of g, of a type that it knows, and reports whether it is
 // not void. A void op changes nothing.
 func (s *State) fold(g *Generation, role RoleID, op Op) bool {
-	switch {
-	case !may(op.Type, role):
+	if !may(op.Type, role) {
 		return false
-	case isStatement(op.Type):
-		return s.foldStatement(g, op)
-	case op.Type == OpSessionEnd:
-		return s.foldSessionEnd(g, role, op)
-	default:
-		return s.foldCheckpoint(g, op)
 	}
+	if isStatement(op.Type) {
+		return s.foldStatement(g, op)
+	}
+	body := newBody(op.Type)
+	if object.DecodeCBOR(op.Body, body) != nil {
+		return false
+	}
+	switch body := body.(type) {
+	case *SessionEnd:
+		return s.foldSessionEnd(g, role, body)
+	case *CheckpointRef:
+		return s.foldCheckpoint(g, body)
+	case *Forget:
+		return s.foldForget(g, role, body)
+	case *SnapshotList:
+		return s.foldSnapshots(op.Type, body)
+	case *Clean:
+		return s.foldClean(g, body)
+	case *Deleted:
+		return s.foldDeleted(body)
+	case *Floor:
+		return s.foldFloor(body)
+	case *Void: // what it says was judged where the generation before was read
+		return body.Number+1 == g.Number && body.Hash == g.Previous
+	}
+	return false
 }
 
-func (s *State) foldSessionEnd(g *Generation, role RoleID, op Op) bool {
-	var end SessionEnd
-	if object.DecodeCBOR(op.Body, &end) != nil {
-		return false
-	}
+func (s *State) foldSessionEnd(g *Generation, role RoleID, end *SessionEnd) bool {
 	session, ok := s.sessions[end.Session]
 	if !ok || session.ended || session.signer != g.Author && role != roleAdmin {
 		return false
@@ -266,13 +364,12 @@ func (s *State) foldSessionEnd(g *Generation, role RoleID, op Op) bool {
 	return true
 }
 
-func (s *State) foldCheckpoint(g *Generation, op Op) bool {
-	var ref CheckpointRef
-	if object.DecodeCBOR(op.Body, &ref) != nil || ref.Number >= g.Number ||
-		s.Checkpoint != nil && ref.Number <= s.Checkpoint.Number {
+func (s *State) foldCheckpoint(g *Generation, ref *CheckpointRef) bool {
+	if ref.Number >= g.Number || s.Checkpoint != nil && ref.Number <= s.Checkpoint.Number ||
+		s.isCondemned(CheckpointNamed(ref.Name)) {
 		return false
 	}
-	s.Checkpoint = &ref
+	s.Checkpoint = ref
 	return true
 }
 
@@ -308,11 +405,11 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 		if object.DecodeCBOR(st.Body, &body) != nil {
 			return false
 		}
-		if _, ok := s.known.runs[body.Name]; ok {
+		if _, ok := s.known.runs[body.Name]; ok || s.isCondemned(RunName(body.Name)) {
 			return false
 		}
 		s.known.runs[body.Name] = struct{}{}
-		s.Runs = append(s.Runs, Run{body, generation, st.Session, st.Signer, op})
+		s.Runs = append(s.Runs, Run{AddRun: body, Generation: generation, Session: st.Session, Signer: st.Signer, op: op})
 	case OpAddSnapshot:
 		var body AddSnapshot
 		if object.DecodeCBOR(st.Body, &body) != nil || !body.Time.Valid() || len(body.Summary) > summaryMax {
@@ -322,7 +419,9 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 			return false
 		}
 		s.known.snapshots[body.ID] = struct{}{}
-		s.Snapshots = append(s.Snapshots, Snapshot{body, generation, st.Session, st.Signer, op})
+		s.Snapshots = append(s.Snapshots, Snapshot{
+			AddSnapshot: body, Generation: generation, Session: st.Session, Signer: st.Signer, stated: body.Pinned, op: op,
+		})
 	case OpRole:
 		var body RoleChange
 		if object.DecodeCBOR(st.Body, &body) != nil || body.Key == s.Admin ||
@@ -333,6 +432,12 @@ func (s *State) perform(generation uint64, op Op, st *Statement) bool {
 		if !body.Removed {
 			s.roles = append(s.roles, roleEntry{body, generation, op})
 		}
+	case OpPolicy:
+		var body Policy
+		if object.DecodeCBOR(st.Body, &body) != nil {
+			return false
+		}
+		s.Policy, s.policy = body, &Entry{generation, op}
 	}
 	return true
 }

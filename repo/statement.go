@@ -23,7 +23,7 @@ type Statement struct {
 
 // isStatement reports whether ops of type t have a Statement as their body.
 func isStatement(t OpType) bool {
-	return t == OpAddRun || t == OpAddSnapshot || t == OpRole
+	return t == OpAddRun || t == OpAddSnapshot || t == OpRole || t == OpPolicy
 }
 
 // message returns the bytes that the signature of an op of type t covers.

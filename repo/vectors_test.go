@@ -65,8 +65,8 @@ func vectorState(t testing.TB) *State {
 		t.Fatal(err)
 	}
 	s.Floor = 1 // no op of version 1 raises it
-	s.Condemned[[16]byte{1}], s.Condemned[[16]byte{2}] = 1, 2
-	s.Unknown = []Entry{{3, Op{10, 1, []byte{1}}}, {3, Op{11, 1, []byte{}}}}
+	s.Condemned[Name{ID: [16]byte{1}}], s.Condemned[Name{ID: [16]byte{2}}] = 1, 2
+	s.Unknown = []Entry{{3, Op{12, 1, []byte{1}}}, {3, Op{16, 1, []byte{}}}}
 	return s
 }
 
@@ -360,10 +360,12 @@ func TestCheckpointsThatLie(t *testing.T) {
 		{"runs out of order", func(c *checkpoint) { c.Runs = append([]Entry{addRun(2, 2)}, c.Runs...) }},
 		{"run among the snapshots", func(c *checkpoint) { c.Snapshots = append(c.Snapshots, addRun(2, 2)) }},
 		{"known op among the unknown", func(c *checkpoint) { c.Unknown = []Entry{addRun(2, 2)} }},
-		{"unknown op of a later generation", func(c *checkpoint) { c.Unknown = []Entry{{c.Number + 1, Op{10, 1, nil}}} }},
+		{"unknown op of a later generation", func(c *checkpoint) { c.Unknown = []Entry{{c.Number + 1, Op{12, 1, nil}}} }},
 		{"sessions out of order", func(c *checkpoint) { c.Sessions[0], c.Sessions[1] = c.Sessions[1], c.Sessions[0] }},
 		{"session twice", func(c *checkpoint) { c.Sessions = append(c.Sessions[:1:1], c.Sessions...) }},
-		{"condemned twice", func(c *checkpoint) { c.Condemned = []condemnedName{{[16]byte{1}, 1}, {[16]byte{1}, 1}} }},
+		{"condemned twice", func(c *checkpoint) {
+			c.Condemned = []condemnedName{{Name: [16]byte{1}, Generation: 1}, {Name: [16]byte{1}, Generation: 1}}
+		}},
 		{"checkpoint at its own number", func(c *checkpoint) { c.Checkpoint = &CheckpointRef{Number: c.Number} }},
 	}
 	for _, tt := range tests {

@@ -224,7 +224,7 @@ func TestInvalidGenerations(t *testing.T) {
 
 // TestUnknownOp: a reader goes on, read-only, and keeps the op.
 func TestUnknownOp(t *testing.T) {
-	for _, op := range []Op{{10, 1, []byte("clean")}, {OpAddRun, 2, []byte("newer")}, {999, 7, nil}} {
+	for _, op := range []Op{{12, 1, []byte("replace")}, {OpAddRun, 2, []byte("newer")}, {999, 7, nil}} {
 		l := begun(t)
 		if void := l.add(writer, op, statement(t, writer, 9, 1, OpAddRun, run(9))); len(void) > 0 {
 			t.Errorf("%s: void %v", op.Type, void)

@@ -1,0 +1,135 @@
+package prune
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+
+	"bluesky/object"
+	"bluesky/pack"
+	"bluesky/repo"
+)
+
+// A Result says what a prune has done.
+type Result struct {
+	Stats                // of the plan that was carried out
+	Deleted       uint64 // files
+	Waiting       uint64 // files that are condemned and kept for the grace
+	ReadBytes     uint64 // of segments
+	WrittenBytes  uint64
+	Left          uint64 // unused bytes in segments
+	DamagedCopies map[pack.Name]error
+}
+
+// maxAttempts is how often a prune plans again after it lost a race.
+const maxAttempts = 20
+
+// Apply does what p says, signed by cleaner: it copies, commits one clean, and
+// deletes what is condemned, by this clean and by those before.
+//
+// When another author is faster it plans again on the newer state, with the
+// copies that it has. When something that it would have to copy is damaged, the
+// segment stays, and the error wraps [ErrDamaged] after everything else was done.
+func (p *Plan) Apply(ctx context.Context, cleaner crypto.Signer, progress Progress) (*Result, error) {
+	if progress == nil {
+		progress = NoProgress{}
+	}
+	c := &copier{repo: p.repo, where: map[object.ID]copied{}, Failed: map[pack.Name]error{}}
+	c.rand = func() (pack.Name, error) { return pack.NewName(p.repo.Random()) }
+	if err := p.repo.RandomBytes(c.session[:]); err != nil {
+		return nil, err
+	}
+	if !p.Empty() {
+		if err := c.copy(ctx, p, progress); err != nil {
+			return nil, err
+		}
+		var err error
+		if p, err = c.commit(ctx, p, cleaner, progress); err != nil {
+			return nil, err
+		}
+	}
+	result := &Result{Stats: p.Stats, ReadBytes: c.Read + p.headers.Bytes, WrittenBytes: c.Written, DamagedCopies: c.Failed}
+	if err := deleteCondemned(ctx, p.repo, cleaner, p.options, result, progress); err != nil {
+		return result, err
+	}
+	for name, err := range c.Failed {
+		return result, fmt.Errorf("%w: segment %s was left as it is: %w", ErrDamaged, name, err)
+	}
+	return result, nil
+}
+
+// commit appends the clean of p, or of a later plan that takes its place.
+func (c *copier) commit(ctx context.Context, p *Plan, cleaner crypto.Signer, progress Progress) (*Plan, error) {
+	victims := map[pack.Name]bool{}
+	for _, s := range p.victims {
+		victims[s.Name] = true
+	}
+	for attempt := 1; ; attempt++ {
+		if err := c.checkOutputs(ctx, p); err != nil {
+			return nil, err
+		}
+		a, err := p.assemble(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		op, err := a.op()
+		if err != nil {
+			return nil, err
+		}
+		_, err = a.repo.Append(ctx, a.state, cleaner, []repo.Op{op})
+		if err == nil {
+			p.count()
+			return p, nil
+		}
+		if !errors.Is(err, repo.ErrConflict) || attempt == maxAttempts {
+			return nil, err
+		}
+		if p, err = c.again(ctx, p, victims, progress); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// again plans on the newest state. Of what was to be condemned it takes what
+// still can be, and nothing that would have to be copied first.
+func (c *copier) again(ctx context.Context, old *Plan, victims map[pack.Name]bool, progress Progress) (*Plan, error) {
+	b, err := openBase(ctx, old.repo)
+	if err != nil {
+		return nil, err
+	}
+	p, err := b.plan(ctx, old.options, progress)
+	if err != nil {
+		return nil, err
+	}
+	p.only(victims)
+	return p, nil
+}
+
+// checkOutputs forgets copies in segments that somebody has condemned as
+// orphans (R3).
+func (c *copier) checkOutputs(ctx context.Context, p *Plan) error {
+	if len(c.outputs) == 0 {
+		return nil
+	}
+	since := c.outputs[0].since
+	for _, out := range c.outputs {
+		since = min(since, out.since)
+	}
+	condemned, err := c.repo.CondemnedSince(ctx, p.state, since)
+	if err != nil {
+		return err
+	}
+	kept := c.outputs[:0]
+	for _, out := range c.outputs {
+		if _, gone := condemned[segmentName(out.segment.Name)]; !gone {
+			kept = append(kept, out)
+			continue
+		}
+		for i := range out.header.Objects {
+			delete(c.where, out.header.Objects[i].ID)
+		}
+	}
+	c.outputs = kept
+	return nil
+}

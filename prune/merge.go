@@ -1,0 +1,64 @@
+package prune
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	// mergeAt is how many runs of growing size become one.
+	mergeAt = 8
+	// mergeGrowth: a run is merged with those smaller than it unless it is more than
+	// so many times as large as all of them.
+	mergeGrowth = 4
+	// mergeMax is the most rows of a merged run, 256 MiB of them.
+	mergeMax = 4 << 20
+)
+
+// merges returns the parts whose rows are written into the new run: small runs,
+// runs with little left in them, and those with nothing left, which go.
+func (p *Plan) merges() map[int]bool {
+	live := p.liveRows()
+	chosen := map[int]bool{}
+	var rest []int
+	for part, run := range p.runs {
+		switch {
+		case live[part] == 0 && p.emptied(part):
+			chosen[part] = true
+		case live[part] < run.Len()/2 && live[part] < mergeMax:
+			chosen[part] = true
+		default:
+			rest = append(rest, part)
+		}
+	}
+	slices.SortStableFunc(rest, func(a, b int) int { return cmp.Compare(live[a], live[b]) })
+	n, sum := 0, 0
+	for _, part := range rest {
+		if n > 0 && (live[part] > mergeGrowth*sum || sum+live[part] > mergeMax) {
+			break
+		}
+		n, sum = n+1, sum+live[part]
+	}
+	if n >= mergeAt {
+		for _, part := range rest[:n] {
+			chosen[part] = true
+		}
+	}
+	return chosen
+}
+
+// liveRows counts the rows of each part that stay.
+func (p *Plan) liveRows() []int {
+	live := make([]int, len(p.runs))
+	for _, s := range p.segments {
+		if !s.victim {
+			live[s.part] += s.rows
+		}
+	}
+	return live
+}
+
+// emptied reports whether no segment of a part stays.
+func (p *Plan) emptied(part int) bool {
+	return !slices.ContainsFunc(p.segments, func(s *segment) bool { return s.part == part && !s.victim })
+}

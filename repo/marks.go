@@ -1,0 +1,86 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"bluesky/index"
+	"bluesky/object"
+	"bluesky/refcount"
+)
+
+// mark sets which rows and segments of parts are absent in s. Marks that cannot
+// be read are an error, never none (R7). It needs r.mu.
+func (r *Repo) mark(ctx context.Context, s *State, parts []index.Part) error {
+	marks, err := r.marksOf(ctx, s, parts)
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		of := marks.Of(parts[i].Run.Name())
+		parts[i].Dead, parts[i].Gone = of.DeadRows(), of.GoneSegments()
+	}
+	return nil
+}
+
+// marksOf needs r.mu.
+func (r *Repo) marksOf(ctx context.Context, s *State, parts []index.Part) (*refcount.Marks, error) {
+	shapes := make(refcount.Shapes, len(parts))
+	for i := range parts {
+		shapes[parts[i].Run.Name()] = refcount.ShapeOf(parts[i].Run)
+	}
+	tables := make([]refcount.Table, len(s.Marks))
+	for i, ref := range s.Marks {
+		data, err := r.tableBytes(ctx, ref)
+		if err != nil {
+			return nil, fmt.Errorf("marks: %w", err)
+		}
+		tables[i] = refcount.Table{Ref: ref, Data: data}
+	}
+	marks, err := refcount.LoadMarks(r.config.ID, tables, shapes)
+	if err != nil {
+		return nil, fmt.Errorf("marks: %w", err)
+	}
+	return marks, nil
+}
+
+// TableBytes reads a table whose hash covers all of it, from the cache of this
+// machine if that has it. What it returns is what ref says.
+func (r *Repo) TableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
+	return r.tableBytes(ctx, ref)
+}
+
+func (r *Repo) tableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
+	right := func(data []byte) bool {
+		end := len(data) - len(ref.Hash)
+		return int64(len(data)) == ref.Size && end >= 0 && object.HashBytes("table", data[:end]) == ref.Hash
+	}
+	data, err := r.cache.Blob(ctx, ref.Name, right, func(ctx context.Context) ([]byte, error) {
+		return r.store.Get(ctx, ref.Name.Key(), ref.Size)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", ref.Name, err)
+	}
+	if !right(data) {
+		return nil, fmt.Errorf("table %s: %w: it is not the one that the log names", ref.Name, object.ErrCorrupt)
+	}
+	return data, nil
+}
+
+// Marks returns the marks of s, whose index the caller has.
+func (r *Repo) Marks(ctx context.Context, s *State) (*refcount.Marks, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, parts, err := r.buildIndex(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return r.marksOf(ctx, s, parts)
+}
+
+// OpenRun returns a registered run of s, which Index has opened.
+func (r *Repo) OpenRun(name index.RunName) *index.Run {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.runs[name]
+}
