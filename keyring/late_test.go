@@ -155,3 +155,26 @@ func TestRemovedSlotComesBack(t *testing.T) {
 		t.Errorf("left are %+v, %v", left, err)
 	}
 }
+
+// TestAddedWhileRemoved: the machine whose slot is removed has added another
+// password meanwhile, under another name.
+func TestAddedWhileRemoved(t *testing.T) {
+	b := fault.New()
+	create(t, openBucket(t, b), options(t, "one"))
+	victim := addPassword(t, openBucket(t, b), "one", "two")
+	one, two := unlock(t, openBucket(t, b), "one"), unlock(t, openBucket(t, fault.Over(b.Objects)), "two")
+	slot, added := newSlot("three"), seal.SlotID{}
+	slot.User = "somebody else"
+	b.Inject(func(op fault.Op) fault.Effect {
+		if op.Kind == fault.Delete && added == (seal.SlotID{}) {
+			var err error
+			if added, err = two.Add(t.Context(), slot); err != nil {
+				t.Error(err)
+			}
+		}
+		return fault.None
+	})
+	if left, err := one.Remove(t.Context(), victim); err != nil || len(left) != 1 || left[0].ID != added {
+		t.Errorf("left are %+v, %v; want %x", left, err, added)
+	}
+}
