@@ -286,10 +286,11 @@ func (s *State) apply(g *Generation, data []byte) (void []Op, err error) {
 		return nil, fmt.Errorf("generation %d: %w", g.Number, err)
 	}
 	s.Generation, s.Hash = g.Number, hashGeneration(data)
-	for _, op := range g.Ops {
-		if !op.known() {
+	for i, op := range g.Ops {
+		switch {
+		case !op.known():
 			s.Unknown = append(s.Unknown, Entry{g.Number, op})
-		} else if !s.fold(g, role, op) {
+		case op.Type == OpVoid && i > 0, !s.fold(g, role, op):
 			void = append(void, op)
 		}
 	}
@@ -333,11 +334,11 @@ func (s *State) fold(g *Generation, role RoleID, op Op) bool {
 	case *Clean:
 		return s.foldClean(g, body)
 	case *Deleted:
-		return s.foldDeleted(body)
+		return s.foldDeleted(g, body)
 	case *Floor:
 		return s.foldFloor(body)
 	case *Void: // what it says was judged where the generation before was read
-		return body.Number+1 == g.Number && body.Hash == g.Previous
+		return g.Number > 0 && body.Number == g.Number-1 && body.Hash == g.Previous
 	}
 	return false
 }
