@@ -41,6 +41,7 @@ type State struct {
 	// name before one of them must not register it if it is condemned there (R3).
 	recent     []recentClean
 	recentFrom uint64
+	recentHash object.Hash // of that generation, where it is that of a checkpoint
 
 	policy   *Entry      // the statement of Policy, nil while there is none
 	roles    []roleEntry // in force, in log order
