@@ -17,6 +17,8 @@ type chaos struct {
 	folded map[OpType]int // ops that were not void
 }
 
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
 // complete reports whether ops of each known type have had an effect.
 func (c *chaos) complete() bool {
 	for typ := range OpVoid + 1 {

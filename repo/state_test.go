@@ -15,8 +15,7 @@ import (
 func TestStateIsTheLog(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
-	c := chaos{t, random, map[OpType]int{}}
+	c := chaos{t, newRandom(seed), map[OpType]int{}}
 	logs, states := 0, 0
 	for logs < 6 || !c.complete() && logs < 100 {
 		states += stateIsTheLog(t, &c)
@@ -77,7 +76,7 @@ func stateIsTheLog(t *testing.T, c *chaos) (compared int) {
 func TestFoldLeavesTheStateAlone(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	c := chaos{t, rand.New(rand.NewPCG(seed, 2)), map[OpType]int{}}
+	c := chaos{t, newRandom(seed), map[OpType]int{}}
 	l := newLog(t)
 	for range 80 {
 		before := l.state
