@@ -198,6 +198,41 @@ func TestOwnSegmentIsCondemned(t *testing.T) {
 	}
 }
 
+// TestOwnRunIsCondemned: the same of the run that it is about to register. It
+// registers another.
+func TestOwnRunIsCondemned(t *testing.T) {
+	r, f := newRepo(t)
+	s := begin(t, r)
+	var own index.RunName
+	f.put = func(key string, _ []byte) fault.Effect {
+		if !strings.HasPrefix(key, "gen/") {
+			return fault.None
+		}
+		f.put = nil
+		var err error
+		if own, err = index.ParseKey(f.Objects.Keys("idx/")[0]); err != nil {
+			t.Fatal(err)
+		}
+		w := f.sweep(t)
+		w.clean.Condemned = []Name{RunName(own)}
+		w.commit()
+		f.deleted(t)
+		f.Objects.Set(own.Key(), []byte("a put that comes late"))
+		return fault.None
+	}
+	add := putTree(t, s, 2)
+	after, err := s.Commit(t.Context(), add)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after.Runs) != 1 || after.Runs[0].Name == own {
+		t.Errorf("registered are %+v", after.Runs)
+	}
+	fresh := open(t, f.open(t), Options{})
+	refresh(t, fresh)
+	checkClosure(t, fresh, after, add.ID)
+}
+
 // condemnedLog is a log in which generation 3 has condemned a segment, 4 has
 // recorded its deletion, and 7 a checkpoint of generation 6, which a new client
 // begins with.
