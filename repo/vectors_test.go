@@ -67,7 +67,7 @@ func vectorState(t testing.TB) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Floor = 1 // no op of version 1 raises it
+	s.Floor = 1
 	s.Condemned[Name{ID: [16]byte{1}}], s.Condemned[Name{ID: [16]byte{2}}] = 1, 2
 	s.Unknown = []Entry{{3, Op{12, 1, []byte{1}}}, {3, Op{16, 1, []byte{}}}}
 	return s
