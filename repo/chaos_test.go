@@ -45,10 +45,13 @@ func (c *chaos) generation(s *State, n int) []byte {
 	// made one by one on what those before have made.
 	after := s.clone()
 	role, _ := s.Role(g.Author)
+	stood := map[OpType]bool{}
 	fold := func(op Op) {
-		if op.known() && after.fold(&g, role, op) {
+		single := op.Type == OpForget || op.Type == OpClean
+		if op.known() && !(single && stood[op.Type]) && after.fold(&g, role, op) {
 			c.folded[op.Type]++
 		}
+		stood[op.Type] = stood[op.Type] || op.known()
 	}
 	for _, op := range g.Ops {
 		fold(op)

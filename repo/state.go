@@ -287,13 +287,16 @@ func (s *State) apply(g *Generation, data []byte) (void []Op, err error) {
 		return nil, fmt.Errorf("generation %d: %w", g.Number, err)
 	}
 	s.Generation, s.Hash = g.Number, hashGeneration(data)
+	stood := map[OpType]bool{}
 	for i, op := range g.Ops {
 		switch {
 		case !op.known():
 			s.Unknown = append(s.Unknown, Entry{g.Number, op})
-		case op.Type == OpVoid && i > 0, !s.fold(g, role, op):
+			continue
+		case op.Type == OpVoid && i > 0, isSingle(op.Type) && stood[op.Type], !s.fold(g, role, op):
 			void = append(void, op)
 		}
+		stood[op.Type] = true
 	}
 	// An op that this reader does not know may have changed either.
 	if !s.ReadOnly() && !sameCheckpoint(g.Checkpoint, s.Checkpoint) {

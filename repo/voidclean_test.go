@@ -318,6 +318,23 @@ func TestVoidVoids(t *testing.T) {
 	}
 }
 
+// TestOneForgetAndCleanAGeneration: also one behind a void one is void, since to
+// find that out has cost as much.
+func TestOneForgetAndCleanAGeneration(t *testing.T) {
+	for _, pair := range [][2]Op{
+		{plainOp(t, OpForget, &Forget{Snapshots: ids(99)}), plainOp(t, OpForget, &Forget{Snapshots: ids(2)})},
+		{plainOp(t, OpClean, &Clean{Collected: ids(99)}), plainOp(t, OpClean, &Clean{Fold: 4, Marks: tables(1), Counts: tables(2), Space: tables(3)})},
+	} {
+		l := cleaned(t)
+		if void := l.add(admin, pair[:]...); len(void) != 2 {
+			t.Errorf("%s: %d are void, of 2", pair[0].Type, len(void))
+		}
+		if void := l.add(admin, pair[1]); len(void) != 0 {
+			t.Errorf("%s: it is void by itself", pair[0].Type)
+		}
+	}
+}
+
 // TestConditionsWithinAGeneration: an op is judged by the state after those that
 // stand before it.
 func TestConditionsWithinAGeneration(t *testing.T) {
@@ -339,13 +356,14 @@ func TestConditionsWithinAGeneration(t *testing.T) {
 		{"unpin, forget", admin, []Op{unpin, forget(nil, 4)}, -1},
 		{"forget, unpin", admin, []Op{forget(nil, 4), unpin}, 0},
 		{"add and forget", admin, []Op{statement(t, admin, 9, 1, OpAddSnapshot, snap(9)), forget(nil, 9)}, -1},
-		{"forget two of a series one by one", cleaner, []Op{forget(&ForgetPolicy{Last: 1}, 5), forget(&ForgetPolicy{Last: 1}, 6)}, 1},
+		{"forget two one by one", admin, []Op{forget(nil, 2), forget(nil, 5)}, 1},
+		{"clean twice", cleaner, []Op{clean(func(c *Clean) {}), clean(func(c *Clean) { c.Collected = ids(3) })}, 1},
+		{"clean twice, of another version first", cleaner, []Op{{OpClean, 2, nil}, clean(func(c *Clean) {})}, -1},
 		{"forget, collect", admin, []Op{forget(nil, 2), clean(func(c *Clean) { c.Collected = ids(2) })}, -1},
 		{"collect, undo", admin, []Op{clean(func(c *Clean) { c.Collected = ids(3) }), plainOp(t, OpUndoForget, &SnapshotList{ids(3)})}, 1},
 		{"collect, add again", admin, []Op{clean(func(c *Clean) { c.Collected = ids(3) }), statement(t, admin, 9, 1, OpAddSnapshot, snap(3))}, -1},
 		{"condemn, deleted", cleaner, []Op{condemn(name(0, 0x72)), plainOp(t, OpDeleted, &Deleted{[]Name{name(0, 0x72)}})}, 1},
 		{"deleted, condemn", cleaner, []Op{plainOp(t, OpDeleted, &Deleted{[]Name{name(0, 0x70)}}), condemn(name(0, 0x70))}, -1},
-		{"condemn twice", cleaner, []Op{condemn(name(0, 0x72)), condemn(name(0, 0x72))}, 1},
 		{"condemn a checkpoint, name it", cleaner, []Op{condemn(CheckpointNamed(ref.Name)), plainOp(t, OpCheckpoint, &ref)}, 1},
 		{"name a checkpoint, condemn it", cleaner, []Op{plainOp(t, OpCheckpoint, &ref), condemn(CheckpointNamed(ref.Name))}, 1},
 		{"name a checkpoint, condemn the one before", cleaner, []Op{plainOp(t, OpCheckpoint, &ref), condemn(name(3, 0x51))}, -1},
