@@ -21,6 +21,9 @@ type Builder struct {
 	rows       []Row
 }
 
+// Segments returns the number of segments.
+func (b *Builder) Segments() int { return len(b.segments) }
+
 // Len returns the number of rows.
 func (b *Builder) Len() int { return len(b.rows) }
 
@@ -48,6 +51,31 @@ func (b *Builder) AddSegment(seg Segment, h *pack.Header) error {
 		b.rows = append(b.rows, Row{ID: o.ID, Sum: o.Sum, Segment: ordinal, Offset: o.Offset, Length: o.Length, Kind: o.Kind})
 	}
 	return nil
+}
+
+// Keep adds segment seg, as a state registers it, and returns its ordinal for
+// [Builder.KeepRow]: so runs are merged. RegisteredAt of seg is resolved. A
+// segment that was added before and one of another repository are errors.
+func (b *Builder) Keep(repository object.RepositoryID, seg Segment) (uint32, error) {
+	switch {
+	case b.names[seg.Name]:
+		return 0, fmt.Errorf("index segment %s: it stands in the run already", seg.Name)
+	case len(b.segments) > 0 && repository != b.repository:
+		return 0, fmt.Errorf("index segment %s: it belongs to repository %s, not to %s", seg.Name, repository, b.repository)
+	}
+	if b.names == nil {
+		b.names = map[pack.Name]bool{}
+	}
+	b.names[seg.Name] = true
+	b.repository = repository
+	b.segments = append(b.segments, seg)
+	return uint32(len(b.segments) - 1), nil
+}
+
+// KeepRow adds a row of a segment that Keep has added, under its ordinal.
+func (b *Builder) KeepRow(row Row, segment uint32) {
+	row.Segment = segment
+	b.rows = append(b.rows, row)
 }
 
 // Remove takes segments out again and returns where their objects stand.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"fmt"
+	"io"
 	"slices"
 
 	"bluesky/object"
@@ -95,12 +96,41 @@ func (r *Repo) SetPolicy(ctx context.Context, admin crypto.Signer, policy Policy
 	})
 }
 
+// RecordDeleted records that the store has no more what was condemned, as far
+// as nobody else has done so.
+func (r *Repo) RecordDeleted(ctx context.Context, cleaner crypto.Signer, names []Name) (*State, error) {
+	return r.edit(ctx, cleaner, func(base *State) ([]Op, error) {
+		left := slices.DeleteFunc(slices.Clone(names), func(n Name) bool { return !base.isCondemned(n) })
+		if len(left) == 0 {
+			return nil, nil
+		}
+		op, err := NewOp(OpDeleted, &Deleted{left})
+		return []Op{op}, err
+	})
+}
+
+// Random returns the source of all names.
+func (r *Repo) Random() io.Reader { return r.options.Rand }
+
+// RandomBytes fills b.
+func (r *Repo) RandomBytes(b []byte) error { return r.random(b) }
+
 // PutNamed makes data durable under n, a name that only this process knows.
 func (r *Repo) PutNamed(ctx context.Context, n Name, data []byte) error {
 	if err := r.put(ctx, n.Key(), data); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
 	return nil
+}
+
+// CheckpointDue reports whether the generation behind s is to bring a
+// checkpoint of it.
+func (r *Repo) CheckpointDue(s *State) bool {
+	var last uint64
+	if s.Checkpoint != nil {
+		last = s.Checkpoint.Number
+	}
+	return s.Generation-last >= checkpointEvery
 }
 
 // PutCheckpoint makes the state s durable and returns the op that records it.

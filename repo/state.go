@@ -134,17 +134,29 @@ func (s *State) live(id object.ID) int {
 	return -1
 }
 
-// Roots returns the ids that must be visible: of each snapshot that is live, or
-// forgotten and not collected, its object and the root of its map.
-func (s *State) Roots() iter.Seq[object.ID] {
-	return func(yield func(object.ID) bool) {
+// AllSnapshots goes through those that are live and those that are forgotten and
+// not collected.
+func (s *State) AllSnapshots() iter.Seq[*Snapshot] {
+	return func(yield func(*Snapshot) bool) {
 		for i := range s.Snapshots {
-			if !yield(s.Snapshots[i].ID) || !yield(s.Snapshots[i].Root) {
+			if !yield(&s.Snapshots[i]) {
 				return
 			}
 		}
 		for i := range s.Forgotten {
-			if !yield(s.Forgotten[i].ID) || !yield(s.Forgotten[i].Root) {
+			if !yield(&s.Forgotten[i].Snapshot) {
+				return
+			}
+		}
+	}
+}
+
+// Roots returns the ids that must be visible: of each snapshot that is live, or
+// forgotten and not collected, its object and the root of its map.
+func (s *State) Roots() iter.Seq[object.ID] {
+	return func(yield func(object.ID) bool) {
+		for snap := range s.AllSnapshots() {
+			if !yield(snap.ID) || !yield(snap.Root) {
 				return
 			}
 		}

@@ -1,0 +1,46 @@
+package prune
+
+import (
+	"context"
+	"fmt"
+
+	"bluesky/index"
+	"bluesky/pack"
+)
+
+// headerMemory bounds what headers remembers, in bytes as they are stored.
+const headerMemory = 32 << 20
+
+// headers reads the headers of segments, and nothing else of them, and
+// remembers the last ones.
+type headers struct {
+	*base
+	known map[pack.Name]*pack.Header
+	order []pack.Name
+	size  int64
+
+	Bytes uint64 // read
+}
+
+func (h *headers) get(ctx context.Context, seg *index.Segment) (*pack.Header, error) {
+	if header := h.known[seg.Name]; header != nil {
+		return header, nil
+	}
+	header, err := pack.ReadHeader(ctx, h.repo.Store(), seg.Ref())
+	if err == nil && header.Repository != h.repo.Config().ID {
+		err = fmt.Errorf("segment %s belongs to repository %s", seg.Name, header.Repository)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	h.Bytes += uint64(header.HeadSize())
+	for h.size += header.HeadSize(); h.size > headerMemory && len(h.order) > 0; {
+		old := h.order[0]
+		h.order = h.order[1:]
+		h.size -= h.known[old].HeadSize()
+		delete(h.known, old)
+	}
+	h.known[seg.Name] = header
+	h.order = append(h.order, seg.Name)
+	return header, nil
+}
