@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+
+	"bluesky/object"
 )
 
 // TestStateIsTheLog: at every point of a log, the state encodes, decodes and
