@@ -62,6 +62,7 @@ type member struct {
 	cleaned bool
 	dead    *roaring.Bitmap // nil when no row is
 	hidden  []bool          // by segment ordinal; nil when none is
+	rows    int             // visible
 }
 
 // New returns the index of parts. Rows in segments that hidden reports, those
@@ -77,8 +78,9 @@ func New(parts []Part, hidden func(pack.Name) bool) *Index {
 			m.dead = p.Dead
 		}
 		m.hide(hidden, p.Gone)
+		m.rows = m.visible()
 		x.members[i] = m
-		x.rows += m.visible()
+		x.rows += m.rows
 	}
 	x.divide()
 	return x
@@ -251,6 +253,9 @@ func (x *Index) Shows(part, place int) bool {
 	row := m.run.Row(place)
 	return m.showsRow(place, &row)
 }
+
+// PartLen returns the number of visible rows of a part.
+func (x *Index) PartLen(part int) int { return x.members[part].rows }
 
 // ShowsSegment reports whether the rows of a segment of a part are visible,
 // unless they are dead.

@@ -13,12 +13,12 @@ import (
 
 // A Result says what a prune has done.
 type Result struct {
-	Stats                // of the plan that was carried out
-	Deleted       uint64 // files
-	Waiting       uint64 // files that are condemned and kept for the grace
-	ReadBytes     uint64 // of segments
-	WrittenBytes  uint64
-	Left          uint64 // unused bytes in segments
+	Stats               // of the plan that was carried out
+	Deleted      uint64 // files
+	Waiting      uint64 // files that are condemned and kept for the grace
+	ReadBytes    uint64 // of segments
+	WrittenBytes uint64
+
 	DamagedCopies map[pack.Name]error
 }
 
@@ -73,11 +73,7 @@ func (c *copier) commit(ctx context.Context, p *Plan, cleaner crypto.Signer, pro
 		if err != nil {
 			return nil, err
 		}
-		op, err := a.op()
-		if err != nil {
-			return nil, err
-		}
-		_, err = a.repo.Append(ctx, a.state, cleaner, []repo.Op{op})
+		err = a.append(ctx, cleaner)
 		if err == nil {
 			p.count()
 			return p, nil
@@ -87,6 +83,42 @@ func (c *copier) commit(ctx context.Context, p *Plan, cleaner crypto.Signer, pro
 		}
 		if p, err = c.again(ctx, p, victims, progress); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// append puts the clean into the log: on the state that it was made for, or
+// on later ones, as long as nothing in between names what it touches. So writers
+// cannot starve a cleaner. The clean says then that it has counted less than was
+// registered before it, and the next one counts that.
+func (a *assembly) append(ctx context.Context, cleaner crypto.Signer) error {
+	op, err := a.op()
+	if err != nil {
+		return err
+	}
+	for state := a.state; ; {
+		ops := []repo.Op{op}
+		if a.repo.CheckpointDue(state) {
+			checkpoint, err := a.repo.PutCheckpoint(ctx, state)
+			if err != nil {
+				return err
+			}
+			ops = append(ops, checkpoint)
+		}
+		_, err := a.repo.Append(ctx, state, cleaner, ops)
+		if !errors.Is(err, repo.ErrConflict) {
+			return err
+		}
+		conflict := err
+		if state, _, err = a.repo.Current(ctx); err != nil {
+			return err
+		}
+		stands, err := a.stands(ctx, state)
+		if err != nil {
+			return err
+		}
+		if !stands {
+			return conflict
 		}
 	}
 }

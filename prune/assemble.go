@@ -19,16 +19,16 @@ type assembly struct {
 	copier *copier
 	clean  repo.Clean
 
-	removed map[int]bool // parts whose runs go
-	run     *index.Run   // that comes; nil for none
-	source  []place      // of each row of run: the row that it was, or is a copy of
+	removed map[int]bool       // parts whose runs go
+	run     *index.Run         // that comes; nil for none
+	made    map[pack.Name]bool // the segments of copies in it
 	counts  *refcount.Counts
 }
 
 // assemble uploads the run and the tables of a clean that does what p says, as
 // far as its objects were copied.
 func (p *Plan) assemble(ctx context.Context, c *copier) (*assembly, error) {
-	a := &assembly{Plan: p, copier: c, counts: p.dying.counts.Layer()}
+	a := &assembly{Plan: p, copier: c, made: map[pack.Name]bool{}, counts: p.dying.counts.Layer()}
 	p.settleVictims(c)
 	a.removed = p.merges()
 	if err := a.makeRun(ctx); err != nil {
@@ -53,19 +53,21 @@ func (p *Plan) assemble(ctx context.Context, c *copier) (*assembly, error) {
 	if a.clean.Counts, err = a.putCounts(ctx); err != nil {
 		return nil, err
 	}
-	a.condemn()
+	if a.clean.Space, err = a.putSpace(ctx); err != nil {
+		return nil, err
+	}
+	a.name()
 	return a, nil
 }
 
 // settleVictims lets go the victims of which an object was not copied.
 func (p *Plan) settleVictims(c *copier) {
-	p.victims = slices.DeleteFunc(p.victims, func(s *segment) bool {
-		s.victim = !slices.ContainsFunc(s.copies, func(at place) bool {
+	p.letGo(func(s *segment) bool {
+		return slices.ContainsFunc(s.copies, func(at place) bool {
 			l := p.view.At(at.part, at.row)
 			copied, ok := c.where[l.Row.ID]
 			return !ok || copied.output.header.Objects[copied.object].Sum != l.Row.Sum
 		})
-		return !s.victim
 	})
 }
 
@@ -80,9 +82,11 @@ func (a *assembly) makeRun(ctx context.Context) error {
 	b := &index.Builder{}
 	for _, out := range a.copier.outputs {
 		if a.useful(out) {
+			out.segment.RegisteredAt = a.state.Generation + 1
 			if err := b.AddSegment(out.segment, out.header); err != nil {
 				return err
 			}
+			a.made[out.segment.Name] = true
 		}
 	}
 	for part := range a.runs {
@@ -183,7 +187,7 @@ func (a *assembly) recount() error {
 func (a *assembly) isHome(i int, row *index.Row, copies []index.Location) bool {
 	segment := a.run.Segment(int(row.Segment))
 	home := &copies[0]
-	if segment.RegisteredAt == 0 {
+	if a.made[segment.Name] {
 		return a.victimAt(home.Part, home.Row.Segment)
 	}
 	return home.Segment.Name == segment.Name && home.Row.Offset == row.Offset
@@ -271,7 +275,7 @@ func (a *assembly) markCopies(change *refcount.MarksChange) error {
 	}
 	for i := range a.run.Len() {
 		row := a.run.Row(i)
-		if a.run.Segment(int(row.Segment)).RegisteredAt == 0 && a.original(row.ID) == nil {
+		if a.made[a.run.Segment(int(row.Segment)).Name] && a.original(row.ID) == nil {
 			if err := change.MarkDead(a.run.Name(), uint32(i)); err != nil {
 				return err
 			}
@@ -303,8 +307,78 @@ func (a *assembly) putCounts(ctx context.Context) ([]repo.TableRef, error) {
 	return list, a.putTable(ctx, table)
 }
 
-// condemn names what goes.
-func (a *assembly) condemn() {
+// putSpace uploads a table of what becomes of the segments, and returns the
+// list.
+func (a *assembly) putSpace(ctx context.Context) ([]repo.TableRef, error) {
+	if len(a.usage) == 0 && len(a.victims) == 0 {
+		return a.state.Space, nil
+	}
+	change, err := a.spaceChange(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name, err := refcount.NewTableName(a.repo.Random())
+	if err != nil {
+		return nil, err
+	}
+	if len(a.state.Space) > 0 {
+		table, err := change.Delta(ctx, name)
+		if err != nil {
+			return nil, damaged(err)
+		}
+		if !refcount.NeedsBase(a.state.Space, table.Ref.Size) {
+			return append(slices.Clone(a.state.Space), table.Ref), a.putTable(ctx, table)
+		}
+	}
+	table, err := change.Base(ctx, name)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	return []repo.TableRef{table.Ref}, a.putTable(ctx, table)
+}
+
+func (a *assembly) spaceChange(ctx context.Context) (*refcount.SpaceChange, error) {
+	change := a.space.Change()
+	gone := map[refcount.Key]bool{}
+	keys := make([]refcount.Key, 0, len(a.victims))
+	for _, s := range a.victims {
+		gone[s.usage.Key] = true
+		keys = append(keys, s.usage.Key)
+	}
+	for key, u := range a.usage {
+		if gone[key] {
+			continue
+		}
+		if err := change.Put(u); err != nil {
+			return nil, err
+		}
+	}
+	there, err := a.space.Get(ctx, keys)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	for key := range there {
+		change.Remove(key)
+	}
+	for _, out := range a.copier.outputs {
+		if !a.made[out.segment.Name] {
+			continue
+		}
+		var live uint64
+		for i := range out.header.Objects {
+			if o := &out.header.Objects[i]; a.original(o.ID) != nil {
+				live += uint64(o.Length)
+			}
+		}
+		if err := change.Put(usageOf(&out.segment, live)); err != nil {
+			return nil, err
+		}
+	}
+	return change, nil
+}
+
+// name condemns what goes.
+func (a *assembly) name() {
 	names := slices.Clone(a.orphans)
 	for _, s := range a.victims {
 		names = append(names, segmentName(s.Name))

@@ -21,6 +21,7 @@ type base struct {
 	runs   []*index.Run     // of the parts of view
 	counts *refcount.Counts // as they are stored
 
+	space   *refcount.Space
 	headers headers
 	expired map[object.SessionID]bool // unfinished sessions that this clean ends
 }
@@ -45,8 +46,13 @@ func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
 		}
 		b.runs = append(b.runs, run)
 	}
-	b.counts, err = b.loadCounts(ctx)
-	return b, err
+	if b.counts, err = b.loadCounts(ctx); err != nil {
+		return nil, err
+	}
+	if b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, state.Space); err != nil {
+		return nil, damaged(err)
+	}
+	return b, nil
 }
 
 // loadCounts reads the counts of the runs that are counted. One without counts

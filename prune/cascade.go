@@ -8,7 +8,6 @@ import (
 
 	"bluesky/index"
 	"bluesky/object"
-	"bluesky/pack"
 	"bluesky/refcount"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -20,10 +19,10 @@ type dying struct {
 	*folded
 	counts *refcount.Counts // a layer above those of folded
 	rows   map[int]*roaring.Bitmap
-	bytes  map[pack.Name]uint64 // of the rows, by their segments
 
-	objects uint64 // that die, not counting spare copies
-	live    uint64 // bytes of their homes
+	objects   uint64 // that die, not counting spare copies
+	deadRows  uint64 // their copies
+	deadBytes uint64 // of their homes
 }
 
 // cascade kills what nothing refers to, and then what nothing else refers to.
@@ -32,7 +31,7 @@ type dying struct {
 // It goes through the dead a generation of them at a time, each sorted by their
 // segments, so that every header is read about once.
 func (f *folded) cascade(ctx context.Context, progress Progress) (*dying, error) {
-	d := &dying{folded: f, counts: f.counts.Layer(), rows: map[int]*roaring.Bitmap{}, bytes: map[pack.Name]uint64{}}
+	d := &dying{folded: f, counts: f.counts.Layer(), rows: map[int]*roaring.Bitmap{}}
 	for _, p := range f.spare {
 		at := f.view.At(p.part, p.row)
 		d.kill(&at)
@@ -75,7 +74,11 @@ func (d *dying) killWave(wave []place) ([]index.Location, error) {
 			d.kill(&copies[i])
 		}
 		d.objects++
-		d.live += uint64(home.Row.Length)
+		d.deadRows += uint64(len(copies))
+		d.deadBytes += uint64(home.Row.Length)
+		if d.counted(p.part) {
+			d.lost[keyOf(&home.Segment)] += uint64(home.Row.Length)
+		}
 		if home.Row.Kind != object.KindBlock {
 			dead = append(dead, home)
 		}
@@ -93,9 +96,7 @@ func (d *dying) kill(l *index.Location) {
 		rows = roaring.New()
 		d.rows[l.Part] = rows
 	}
-	if rows.CheckedAdd(uint32(l.Place)) {
-		d.bytes[l.Segment.Name] += uint64(l.Row.Length)
-	}
+	rows.Add(uint32(l.Place))
 }
 
 // dies reports whether a visible copy is marked dead.

@@ -1,9 +1,11 @@
 package prune
 
 import (
+	"context"
 	"math/bits"
 
 	"bluesky/object"
+	"bluesky/refcount"
 )
 
 // coalesceAt is how many small segments of about one size become one: so each
@@ -12,26 +14,27 @@ const coalesceAt = 8
 
 // coalesce chooses small segments to be packed together: every backup leaves
 // one or two that are far from full.
-func (p *Plan) coalesce(list []*segment) []*segment {
-	type tier struct {
-		class object.Class
-		log   int
-	}
-	tiers := map[tier][]*segment{}
-	for _, s := range list {
-		if s.live < p.target(s.Class)/2 {
-			t := tier{s.Class, (bits.Len64(s.live) - 1) / 3} // powers of 8
-			tiers[t] = append(tiers[t], s)
-		}
-	}
+func (p *Plan) coalesce(ctx context.Context) ([]*segment, error) {
 	var chosen []*segment
-	for _, s := range list { // in the order of the list, whatever that of a map
-		t := tier{s.Class, (bits.Len64(s.live) - 1) / 3}
-		if s.live < p.target(s.Class)/2 && len(tiers[t]) >= coalesceAt {
-			chosen = append(chosen, s)
+	for _, class := range []object.Class{object.ClassData, object.ClassMeta} {
+		found, err := p.candidates(ctx, refcount.Query{Class: class, Smaller: uint32(p.target(class) / 2)})
+		if err != nil {
+			return nil, err
+		}
+		tiers := map[int][]*segment{}
+		for _, s := range p.locate(found) {
+			if s.usage.Live > 0 {
+				tier := bits.Len32(s.usage.Live) / 3 // powers of 8
+				tiers[tier] = append(tiers[tier], s)
+			}
+		}
+		for tier := range 11 { // of 32 bits
+			if len(tiers[tier]) >= coalesceAt {
+				chosen = append(chosen, tiers[tier]...)
+			}
 		}
 	}
-	return chosen
+	return chosen, nil
 }
 
 // target returns how large segments of a class become.

@@ -55,12 +55,16 @@ const windowBytes = 32 << 20
 func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 	var total uint64
 	for _, s := range p.victims {
-		total += s.live
+		total += s.live()
+	}
+	places, err := p.arrange(ctx)
+	if err != nil {
+		return err
 	}
 	progress.Phase("copy live objects", total)
 	for _, class := range []object.Class{object.ClassData, object.ClassMeta} {
 		w := &writer{copier: c, class: class, builder: pack.NewBuilder(p.repo.Config().ID, class, int(p.target(class))), known: p.state.Generation}
-		for window := range c.windows(p, class) {
+		for window := range c.windows(p.order(class, places)) {
 			objects, err := c.read(ctx, p, window)
 			if err != nil {
 				return err
@@ -82,25 +86,24 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 	return nil
 }
 
-// wanted is an object to copy.
-type wanted struct {
+// An item is an object to copy.
+type item struct {
 	at      index.Location
 	sealed  object.Sealed
 	session object.Session
 }
 
-// windows gives the objects of a class to copy, a bounded number of bytes at a
+// windows gives the objects to copy, a bounded number of bytes at a
 // time.
-func (c *copier) windows(p *Plan, class object.Class) func(func([]wanted) bool) {
-	return func(yield func([]wanted) bool) {
-		var window []wanted
+func (c *copier) windows(objects []index.Location) func(func([]item) bool) {
+	return func(yield func([]item) bool) {
+		var window []item
 		var size uint64
-		for _, at := range p.order(class) {
-			l := p.view.At(at.part, at.row)
+		for _, l := range objects {
 			if _, done := c.where[l.Row.ID]; done || c.Failed[l.Segment.Name] != nil {
 				continue
 			}
-			window = append(window, wanted{at: l})
+			window = append(window, item{at: l})
 			if size += uint64(l.Row.Length); size >= windowBytes {
 				if !yield(window) {
 					return
@@ -114,25 +117,9 @@ func (c *copier) windows(p *Plan, class object.Class) func(func([]wanted) bool) 
 	}
 }
 
-// order returns the objects of a class to copy.
-func (p *Plan) order(class object.Class) []place {
-	var all []place
-	for _, s := range p.victims {
-		if s.Class == class {
-			all = append(all, s.copies...)
-		}
-	}
-	slices.SortFunc(all, func(a, b place) int {
-		x, y := p.view.At(a.part, a.row), p.view.At(b.part, b.row)
-		return cmp.Or(cmp.Compare(x.Segment.RegisteredAt, y.Segment.RegisteredAt),
-			slices.Compare(x.Segment.Name[:], y.Segment.Name[:]), cmp.Compare(x.Row.Offset, y.Row.Offset))
-	})
-	return all
-}
-
 // read fills in the sealed bytes of a window, each segment in order of
 // offsets, with the refs that its header says.
-func (c *copier) read(ctx context.Context, p *Plan, window []wanted) ([]wanted, error) {
+func (c *copier) read(ctx context.Context, p *Plan, window []item) ([]item, error) {
 	bySegment := map[pack.Name][]int{}
 	var names []pack.Name
 	for i := range window {
@@ -157,7 +144,7 @@ func isDamage(err error) bool {
 	return errors.Is(err, object.ErrCorrupt) || errors.Is(err, ErrDamaged)
 }
 
-func (c *copier) readSegment(ctx context.Context, p *Plan, window []wanted, members []int) error {
+func (c *copier) readSegment(ctx context.Context, p *Plan, window []item, members []int) error {
 	segment := &window[members[0]].at.Segment
 	header, err := p.headers.get(ctx, segment)
 	if err != nil {

@@ -20,6 +20,10 @@ type folded struct {
 	// zeros are the homes of objects that nothing refers to, outside of
 	// unfinished sessions: where the cascade begins.
 	zeros []place
+	// guests are copies like those, in segments of unfinished sessions.
+	guests map[place]bool
+	// lost are the bytes of homes that are none any more, by their segments.
+	lost map[refcount.Key]uint64
 }
 
 // fold counts the refs of the segments that were registered since the last
@@ -28,7 +32,7 @@ type folded struct {
 //
 // Data segments refer to nothing, so their headers are not read.
 func (b *base) fold(ctx context.Context, collected []object.ID, progress Progress) (*folded, error) {
-	f := &folded{base: b, counts: b.counts.Layer()}
+	f := &folded{base: b, counts: b.counts.Layer(), guests: map[place]bool{}, lost: map[refcount.Key]uint64{}}
 	fresh, err := f.addRuns()
 	if err != nil {
 		return nil, err
@@ -87,13 +91,25 @@ func (f *folded) settle(part int) error {
 		}
 		if at := f.view.At(part, row); placeOf(&copies[0]) != placeOf(&at) {
 			f.addSpare(&at)
-		} else {
-			for i := range copies[1:] {
-				f.addSpare(&copies[1+i])
-			}
+			continue
 		}
+		for i := range copies[1:] {
+			f.addSpare(&copies[1+i])
+		}
+		f.loseHome(copies[1:])
 	}
 	return nil
+}
+
+// loseHome notes that the first of the copies that were there before is no
+// home any more.
+func (f *folded) loseHome(others []index.Location) {
+	for i := range others {
+		if f.counted(others[i].Part) {
+			f.lost[keyOf(&others[i].Segment)] += uint64(others[i].Row.Length)
+			return
+		}
+	}
 }
 
 // gather moves the count of an object to its home.
@@ -123,7 +139,9 @@ func (f *folded) gather(copies []index.Location) error {
 // addSpare notes a copy that is not needed, unless it is protected: then it is
 // looked at again when its session has ended.
 func (f *folded) addSpare(l *index.Location) {
-	if !f.protected(l.Segment.Session) {
+	if f.protected(l.Segment.Session) {
+		f.guests[placeOf(l)] = true
+	} else {
 		f.spare = append(f.spare, placeOf(l))
 	}
 }
@@ -269,6 +287,9 @@ func (f *folded) lookAgain() error {
 			continue // all of it was looked at just now
 		}
 		wanted := func(s *index.Segment) bool { return ended[s.Session] }
+		if !f.hasSegment(part, wanted) {
+			continue
+		}
 		if err := f.findSpare(part, wanted); err != nil {
 			return err
 		}
@@ -277,6 +298,15 @@ func (f *folded) lookAgain() error {
 		}
 	}
 	return nil
+}
+
+func (f *folded) hasSegment(part int, wanted func(*index.Segment) bool) bool {
+	for i := range f.runs[part].SegmentCount() {
+		if s := f.segmentAt(part, uint32(i)); wanted(&s) {
+			return true
+		}
+	}
+	return false
 }
 
 // findSpare looks for copies in some segments of a part that are not homes.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"bluesky/object"
+	"bluesky/refcount"
 	"bluesky/repo"
 )
 
@@ -41,6 +42,33 @@ func TestHistory(t *testing.T) {
 		if got := b.bodies(); got != want {
 			t.Errorf("seed %d: after %d prunes segments hold %d bytes of objects, %d of them live", seed, prunes, got, want)
 		}
+	}
+}
+
+// spaceSound compares the space map with the rows that are visible.
+func (b *bed) spaceSound(base *base) {
+	b.Helper()
+	live := map[refcount.Key]uint64{}
+	for s := range base.view.Segments() {
+		live[keyOf(&s)] = 0
+	}
+	for l := range base.view.Rows() {
+		if placeOf(base.home(l.Row.ID)) == placeOf(&l) {
+			live[keyOf(&l.Segment)] += uint64(l.Row.Length)
+		}
+	}
+	for u, err := range base.space.All(b.Context()) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		want, there := live[u.Key]
+		if !there || want != uint64(u.Live) {
+			b.Fatalf("segment %s: the space map has %d live bytes, want %d (in use: %v)", u.Name, u.Live, want, there)
+		}
+		delete(live, u.Key)
+	}
+	if len(live) > 0 {
+		b.Fatalf("%d segments are not in the space map", len(live))
 	}
 }
 
@@ -85,6 +113,7 @@ func (b *bed) sound() {
 			b.Fatalf("%s %s: count %d, want %d, live %v", l.Row.Kind, l.Row.ID.Short(), count, want[l.Row.ID], seen[l.Row.ID])
 		}
 	}
+	b.spaceSound(base)
 	if left := len(base.state.Condemned); left > 0 {
 		b.Fatalf("%d names are still condemned", left)
 	}

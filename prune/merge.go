@@ -47,18 +47,27 @@ func (p *Plan) merges() map[int]bool {
 	return chosen
 }
 
-// liveRows counts the rows of each part that stay.
+// liveRows counts the rows of each part that stay in it.
 func (p *Plan) liveRows() []int {
 	live := make([]int, len(p.runs))
-	for _, s := range p.segments {
-		if !s.victim {
-			live[s.part] += s.rows
+	for part := range live {
+		live[part] = p.view.PartLen(part)
+		if rows := p.rows[part]; rows != nil {
+			live[part] -= int(rows.GetCardinality())
 		}
+	}
+	for _, s := range p.victims {
+		live[s.part] -= len(s.copies)
 	}
 	return live
 }
 
 // emptied reports whether no segment of a part stays.
 func (p *Plan) emptied(part int) bool {
-	return !slices.ContainsFunc(p.segments, func(s *segment) bool { return s.part == part && !s.victim })
+	for i := range p.runs[part].SegmentCount() {
+		if p.view.ShowsSegment(part, i) && !p.victimAt(part, uint32(i)) {
+			return false
+		}
+	}
+	return true
 }

@@ -43,8 +43,12 @@ func (p *Plan) named() map[repo.Name]bool {
 	for name := range p.state.Condemned {
 		names[name] = true
 	}
-	for _, s := range p.segments {
-		names[segmentName(s.Name)] = true
+	for part, run := range p.runs {
+		for i := range run.SegmentCount() {
+			if p.view.ShowsSegment(part, i) {
+				names[segmentName(run.Segment(i).Name)] = true
+			}
+		}
 	}
 	for i := range p.state.Runs {
 		names[repo.RunName(p.state.Runs[i].Name)] = true

@@ -6,24 +6,25 @@ import (
 	"slices"
 	"time"
 
-	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/refcount"
 	"bluesky/repo"
 )
 
 // A Plan says what a prune would do to one state. It changes nothing.
 //
 // It holds the change of the counts (about 20 bytes for each count that changes,
-// 2 for each row of a new run), the dead rows as bitmaps, 300 bytes for each segment
-// of the repository, and 100 for each object to copy.
+// 2 for each row of a new run), the dead rows as bitmaps, 64 bytes for each segment
+// that changes, 32 for each name of the bucket, and 16 for each object to copy.
 type Plan struct {
 	Stats
 	options Options
 	*dying
-	segments  []*segment            // all that are in use
-	at        []map[uint32]*segment // by part and ordinal
-	victims   []*segment            // to be condemned
+	usage     map[refcount.Key]refcount.Usage // of segments that change
+	total     totals                          // of all segments, with what dies now
+	victims   []*segment                      // to be condemned
+	at        map[int]map[uint32]*segment     // victims by part and ordinal
 	orphans   []repo.Name
 	collected []object.ID
 	times     []repo.StoreTime
@@ -32,34 +33,23 @@ type Plan struct {
 // Stats are what a plan comes to. Bytes of objects are those of their sealed
 // form.
 type Stats struct {
-	Objects      uint64 // visible, before
+	Objects      uint64 // visible copies, before
 	ObjectBytes  uint64
-	Dead         uint64 // objects, not counting spare copies
+	Dead         uint64 // objects
+	DeadBytes    uint64
 	Spare        uint64 // copies of objects that stand elsewhere
+	Size         uint64 // bytes of all segments in use, before
 	Unused       uint64 // bytes in segments that nothing needs, with what dies now
 	Condemned    uint64 // segments
 	CondemnBytes uint64 // of their files
 	Repacked     uint64 // objects to copy
 	RepackBytes  uint64
-	Left         uint64 // unused bytes that stay
+	UnusedLeft   uint64 // bytes in segments, afterwards
+	SizeLeft     uint64 // bytes of the segments that stay, without those of the copies
 	Orphans      uint64 // files that no generation names
 	Snapshots    uint64 // collected
+	Expired      uint64 // sessions
 }
-
-// A segment is one that is in use, and how much of it.
-type segment struct {
-	index.Segment
-	part    int
-	ordinal uint32
-	body    uint64 // bytes of its objects
-	live    uint64 // of those that stay
-	rows    int    // that stay
-	victim  bool
-	copies  []place
-	shared  bool // an object in it has another copy, in an unfinished session
-}
-
-func (s *segment) unused() uint64 { return s.body - s.live }
 
 // NewPlan looks at the newest state and chooses what to condemn.
 func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progress) (*Plan, error) {
@@ -77,11 +67,11 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 }
 
 func (b *base) plan(ctx context.Context, options Options, progress Progress) (*Plan, error) {
-	times := &storeTimes{repo: b.repo, known: map[uint64]time.Time{}}
+	times := &storeTimes{repo: b.repo, known: known{}}
 	if err := b.expire(ctx, times, &options); err != nil {
 		return nil, err
 	}
-	p := &Plan{options: options}
+	p := &Plan{options: options, at: map[int]map[uint32]*segment{}}
 	var err error
 	if p.collected, err = b.collect(ctx, times, &options); err != nil {
 		return nil, err
@@ -96,96 +86,128 @@ func (b *base) plan(ctx context.Context, options Options, progress Progress) (*P
 	if p.dying, err = f.cascade(ctx, progress); err != nil {
 		return nil, err
 	}
-	p.measure()
+	if err := p.measure(ctx); err != nil {
+		return nil, err
+	}
 	if err := p.guard(); err != nil {
 		return nil, err
 	}
-	p.choose()
+	if err := p.choose(ctx); err != nil {
+		return nil, err
+	}
 	p.findCopies()
 	p.orphans, err = b.findOrphans(ctx, p, &options, progress)
 	p.count()
 	return p, err
 }
 
-// measure lists the segments in use and how much of them stays.
-func (p *Plan) measure() {
-	for part, run := range p.runs {
-		all := make(map[uint32]*segment, run.SegmentCount())
-		p.at = append(p.at, all)
-		for i := range run.SegmentCount() {
-			if seg := p.segmentAt(part, uint32(i)); p.view.ShowsSegment(part, i) {
-				s := &segment{Segment: seg, part: part, ordinal: uint32(i), body: bodyOf(&seg)}
-				all[s.ordinal] = s
-				p.segments = append(p.segments, s)
-			}
-		}
-		for row := range run.Len() {
-			if !p.view.Shows(part, row) {
-				continue
-			}
-			r := run.Row(row)
-			p.Objects++
-			p.ObjectBytes += uint64(r.Length)
-			if s := all[r.Segment]; s != nil && !p.dies(place{part, row}) {
-				s.live += uint64(r.Length)
-				s.rows++
-			}
-		}
-	}
-}
-
-func bodyOf(s *index.Segment) uint64 {
-	return uint64(s.Size) - pack.PreludeSize - uint64(s.HeaderLength) - pack.TrailerSize
-}
-
 // guard refuses to delete most of a repository unasked: who has made a mistake
 // finds all of it still there.
 func (p *Plan) guard() error {
-	if !p.options.AllowMassDelete && p.dying.live > p.ObjectBytes/2 {
-		return fmt.Errorf("%w: %d of %d bytes; see bluesky snapshots, bluesky undo-forget, or give --allow-mass-delete",
-			ErrMassDelete, p.dying.live, p.ObjectBytes)
+	before := p.total.live + p.deadBytes
+	if !p.options.AllowMassDelete && p.deadBytes > before/2 {
+		return fmt.Errorf("%w: %d of %d bytes; look at bluesky snapshots, take it back with bluesky undo-forget, or give --allow-mass-delete",
+			ErrMassDelete, p.deadBytes, before)
 	}
 	return nil
 }
 
-// choose picks the victims.
-func (p *Plan) choose() {
-	var left []*segment
-	used, unused := uint64(0), uint64(0)
-	for _, s := range p.segments {
-		switch {
-		case p.protected(s.Session):
-		case s.live == 0:
-			p.victims = append(p.victims, s)
-			continue
-		default:
-			left = append(left, s)
-		}
-		used += s.live
-		unused += s.unused()
+// choose picks the victims: dead segments, small ones that fill one together,
+// and then those that bring the most, until no more than the limit is unused.
+func (p *Plan) choose(ctx context.Context) error {
+	found, err := p.candidates(ctx, refcount.Query{Dead: true})
+	if err != nil {
+		return err
 	}
+	dead := p.locate(found)
+	if len(dead) > maxVictims {
+		dead = dead[:maxVictims]
+	}
+	p.condemn(dead)
 	if p.options.NoRepack {
-		return
+		return nil
 	}
-	chosen := p.coalesce(left)
-	for _, s := range chosen {
+	chosen, err := p.coalesce(ctx)
+	if err != nil {
+		return err
+	}
+	unused := p.total.body - p.total.live
+	small := map[pack.Name]bool{}
+	for _, s := range slices.Concat(dead, chosen) {
 		unused -= s.unused()
+		small[s.Name] = true
 	}
-	limit := p.options.MaxUnused.bytes(used)
-	small := map[*segment]bool{}
-	for _, s := range chosen {
-		small[s] = true
+	limit := p.options.MaxUnused.bytes(p.total.live)
+	wasteful, err := p.wasteful(ctx, unused, limit, small)
+	if err != nil {
+		return err
 	}
-	left = slices.DeleteFunc(left, func(s *segment) bool { return small[s] || s.unused() == 0 })
-	slices.SortStableFunc(left, p.byBenefit)
-	for _, s := range left {
+	for _, s := range wasteful {
 		if unused <= limit {
 			break
 		}
 		chosen = append(chosen, s)
 		unused -= s.unused()
 	}
-	p.victims = append(p.victims, p.within(chosen)...)
+	p.condemn(p.within(chosen))
+	return nil
+}
+
+// maxVictims is how many segments one clean condemns at most: their names fit
+// into a generation.
+const maxVictims = 100_000
+
+// condemn makes segments victims.
+func (p *Plan) condemn(list []*segment) {
+	for _, s := range list {
+		s.victim = true
+		p.victims = append(p.victims, s)
+		if p.at[s.part] == nil {
+			p.at[s.part] = map[uint32]*segment{}
+		}
+		p.at[s.part][s.ordinal] = s
+	}
+}
+
+// spare lets go of the victims that let reports.
+func (p *Plan) letGo(let func(*segment) bool) {
+	p.victims = slices.DeleteFunc(p.victims, func(s *segment) bool {
+		if let(s) {
+			s.victim = false
+			delete(p.at[s.part], s.ordinal)
+		}
+		return !s.victim
+	})
+}
+
+// victimAt reports whether a segment of a part is condemned.
+func (p *Plan) victimAt(part int, ordinal uint32) bool { return p.at[part][ordinal] != nil }
+
+// wasteful returns segments by falling benefit, without those that are chosen
+// already, whose unused bytes would bring the whole below the limit, and perhaps
+// more of them. It begins with those that
+// are nearly empty and reads no more of the space map than it has to.
+func (p *Plan) wasteful(ctx context.Context, unused, limit uint64, chosen map[pack.Name]bool) ([]*segment, error) {
+	if unused <= limit {
+		return nil, nil
+	}
+	var list []*segment
+	for _, percent := range []uint32{50, 75, 90, 100} {
+		found, err := p.candidates(ctx, refcount.Query{Below: percent * refcount.One / 100})
+		if err != nil {
+			return nil, err
+		}
+		list = slices.DeleteFunc(p.locate(found), func(s *segment) bool { return s.usage.Live == 0 || chosen[s.Name] })
+		var sum uint64
+		for _, s := range list {
+			sum += s.unused()
+		}
+		if sum >= unused-limit {
+			break
+		}
+	}
+	slices.SortStableFunc(list, p.byBenefit)
+	return list, nil
 }
 
 // byBenefit orders segments by what cleaning one brings for what it costs:
@@ -193,21 +215,18 @@ func (p *Plan) choose() {
 // The Design and Implementation of a Log-Structured File System, 1991. What is
 // old has shown that it stays; age counts generations.
 func (p *Plan) byBenefit(a, b *segment) int {
-	return -compareFloat(p.benefit(a), p.benefit(b))
-}
-
-func compareFloat(a, b float64) int {
+	x, y := p.benefit(a), p.benefit(b)
 	switch {
-	case a < b:
+	case x > y:
 		return -1
-	case a > b:
+	case x < y:
 		return 1
 	}
 	return 0
 }
 
 func (p *Plan) benefit(s *segment) float64 {
-	u := float64(s.live) / float64(max(s.body, 1))
+	u := float64(s.usage.Live) / float64(max(s.usage.Body, 1))
 	age := float64(p.state.Generation - min(s.RegisteredAt, p.state.Generation) + 1)
 	return (1 - u) * age / (1 + u)
 }
@@ -217,11 +236,12 @@ func (p *Plan) benefit(s *segment) float64 {
 func (p *Plan) within(chosen []*segment) []*segment {
 	copied, read := uint64(0), uint64(0)
 	return slices.DeleteFunc(chosen, func(s *segment) bool {
-		over := p.options.MaxRepack > 0 && copied+s.live > p.options.MaxRepack ||
-			p.options.MaxRead > 0 && read+s.live+uint64(s.HeaderLength) > p.options.MaxRead
+		cost := s.live() + uint64(s.HeaderLength)
+		over := p.options.MaxRepack > 0 && copied+s.live() > p.options.MaxRepack ||
+			p.options.MaxRead > 0 && read+cost > p.options.MaxRead
 		if !over {
-			copied += s.live
-			read += s.live + uint64(s.HeaderLength)
+			copied += s.live()
+			read += cost
 		}
 		return over
 	})
@@ -231,18 +251,13 @@ func (p *Plan) within(chosen []*segment) []*segment {
 // another copy is let go: that copy is in an unfinished session, and when it
 // has ended, one of them is spare.
 func (p *Plan) findCopies() {
-	byPart := map[int]map[uint32]*segment{}
-	for _, s := range p.victims {
-		if byPart[s.part] == nil {
-			byPart[s.part] = map[uint32]*segment{}
+	for part, victims := range p.at {
+		if len(victims) == 0 {
+			continue
 		}
-		byPart[s.part][s.ordinal] = s
-	}
-	for part, victims := range byPart {
 		for row := range p.runs[part].Len() {
 			r := p.runs[part].Row(row)
-			s := victims[r.Segment]
-			at := place{part, row}
+			s, at := victims[r.Segment], place{part, row}
 			if s == nil || !p.view.Shows(part, row) || p.dies(at) {
 				continue
 			}
@@ -250,39 +265,35 @@ func (p *Plan) findCopies() {
 			s.shared = s.shared || len(p.remaining(r.ID)) > 1
 		}
 	}
-	p.victims = slices.DeleteFunc(p.victims, func(s *segment) bool { return s.shared })
-}
-
-// victimAt reports whether a segment of a part is condemned.
-func (p *Plan) victimAt(part int, ordinal uint32) bool {
-	s := p.at[part][ordinal]
-	return s != nil && s.victim
-}
-
-// only lets go of the victims that are not among names, unless nothing in them
-// has to be copied.
-func (p *Plan) only(names map[pack.Name]bool) {
-	p.victims = slices.DeleteFunc(p.victims, func(s *segment) bool { return s.live > 0 && !names[s.Name] })
+	p.letGo(func(s *segment) bool { return s.shared })
 }
 
 // count fills in the stats.
 func (p *Plan) count() {
-	p.Dead, p.Spare, p.Snapshots, p.Orphans = p.objects, 0, uint64(len(p.collected)), uint64(len(p.orphans))
-	for _, rows := range p.rows {
-		p.Spare += rows.GetCardinality()
+	p.Stats = Stats{
+		Objects: uint64(p.view.Len()), ObjectBytes: p.total.live + p.deadBytes,
+		Dead: p.objects, DeadBytes: p.deadBytes, Spare: p.spareCopies(),
+		Size: p.total.size, SizeLeft: p.total.size, Unused: p.total.body - p.total.live,
+		Orphans: uint64(len(p.orphans)), Snapshots: uint64(len(p.collected)), Expired: uint64(len(p.expired)),
 	}
-	p.Spare -= min(p.Spare, p.objects)
-	for _, s := range p.segments {
-		p.Unused += s.unused()
-	}
-	p.Left = p.Unused
+	p.UnusedLeft = p.Unused
 	for _, s := range p.victims {
 		p.Condemned++
 		p.CondemnBytes += uint64(s.Size)
+		p.SizeLeft -= uint64(s.Size)
 		p.Repacked += uint64(len(s.copies))
-		p.RepackBytes += s.live
-		p.Left -= s.unused()
+		p.RepackBytes += s.live()
+		p.UnusedLeft -= s.unused()
 	}
+}
+
+// spareCopies counts the rows that die although their object lives on.
+func (p *Plan) spareCopies() uint64 {
+	var rows uint64
+	for _, dead := range p.rows {
+		rows += dead.GetCardinality()
+	}
+	return rows - p.deadRows
 }
 
 // Empty reports whether there is nothing to write down: nothing was registered
@@ -290,4 +301,10 @@ func (p *Plan) count() {
 func (p *Plan) Empty() bool {
 	return len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.times) == 0 &&
 		len(p.expired) == 0 && !slices.ContainsFunc(p.state.Runs, func(r repo.Run) bool { return !p.state.Counted(&r) })
+}
+
+// only lets go of the victims that are not among names, unless nothing in them
+// has to be copied.
+func (p *Plan) only(names map[pack.Name]bool) {
+	p.letGo(func(s *segment) bool { return s.usage.Live > 0 && !names[s.Name] })
 }

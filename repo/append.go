@@ -123,6 +123,16 @@ func (r *Repo) PutNamed(ctx context.Context, n Name, data []byte) error {
 	return nil
 }
 
+// CheckpointDue reports whether the generation behind s is to bring a
+// checkpoint of it.
+func (r *Repo) CheckpointDue(s *State) bool {
+	var last uint64
+	if s.Checkpoint != nil {
+		last = s.Checkpoint.Number
+	}
+	return s.Generation-last >= checkpointEvery
+}
+
 // PutCheckpoint makes the state s durable and returns the op that records it.
 func (r *Repo) PutCheckpoint(ctx context.Context, s *State) (Op, error) {
 	ref, err := r.putCheckpoint(ctx, s)

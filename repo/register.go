@@ -143,7 +143,7 @@ func (s *Session) checkpoint(ctx context.Context, base *State) (*Op, error) {
 	if base.Checkpoint != nil {
 		last = base.Checkpoint.Number
 	}
-	if base.Generation-last < checkpointEvery {
+	if !s.repo.CheckpointDue(base) {
 		return nil, nil
 	}
 	// One that a lost race has left over serves as well, if it is newer.
