@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -133,7 +132,7 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 	}
 	p.end()
 	if lookErr := report.look(ctx, o, options); lookErr != nil && err == nil {
-		o.env.warn("what is left in the repository is not known: %v", lookErr)
+		o.env.warn("what waits to be deleted is not known: %v", lookErr)
 	}
 	report.nothing = err == nil && plan.Empty() && report.Deleted == 0
 	if printErr := o.env.printPrune(report); printErr != nil {
@@ -202,9 +201,4 @@ func (p *pruneProgress) end() {
 	if p.phase != nil {
 		p.phase.finish()
 	}
-}
-
-// percentOf returns part in percent of whole.
-func percentOf(part, whole uint64) string {
-	return fmt.Sprintf("%.2f%%", 100*float64(part)/float64(max(whole, 1)))
 }

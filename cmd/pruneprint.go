@@ -14,17 +14,18 @@ import (
 	"bluesky/store"
 )
 
-// A pruneReport is what a prune has done, or would do, and what is left then.
+// A pruneReport is what a prune has done, or would do, and what waits then.
 type pruneReport struct {
 	prune.Result
 	dryRun  bool
-	nothing bool   // was to be done
-	used    uint64 // bytes of objects that are needed
-	known   bool   // what is left
+	nothing bool // was to be done
 	waits   []wait
 	// unfinished sessions protect what they have registered.
-	unfinished int
+	unfinished uint64
 }
+
+// used returns how many bytes of objects are needed.
+func (r *pruneReport) used() uint64 { return r.ObjectBytes - r.DeadBytes }
 
 // A wait is something that a later prune deletes.
 type wait struct {
@@ -34,28 +35,13 @@ type wait struct {
 	until     time.Time // for the first of it
 }
 
-// look finds out what is left in the repository.
+// look finds out what waits, and until when.
 func (r *pruneReport) look(ctx context.Context, o *opened, options pruneOptions) error {
 	state := o.repo.State()
-	view, err := o.repo.Index(ctx, state)
-	if err != nil {
-		return err
-	}
-	var bodies uint64
-	for s := range view.Segments() {
-		bodies += uint64(s.Size) - pack.PreludeSize - uint64(s.HeaderLength) - pack.TrailerSize
-	}
-	unused := r.Stats.Left
+	r.unfinished = uint64(len(state.Unfinished()))
 	if r.dryRun {
-		unused = r.Unused
+		r.unfinished -= min(r.unfinished, r.Expired)
 	}
-	r.used, r.known = bodies-min(bodies, unused), true
-	r.unfinished = len(state.Unfinished())
-	return r.wait(ctx, o, state, options)
-}
-
-// wait finds out what waits, and until when.
-func (r *pruneReport) wait(ctx context.Context, o *opened, state *repo.State, options pruneOptions) error {
 	if quarantine := state.Policy.Quarantine; quarantine > 0 {
 		var at []uint64
 		for i := range state.Forgotten {
@@ -113,14 +99,13 @@ func (e *env) printPrune(r *pruneReport) error {
 	default:
 		e.printDone(r)
 	}
-	if r.known {
-		e.printf("unused left:         %s (%s of %s)\n", formatBytes(r.Stats.Left), percentOf(r.Stats.Left, r.used+r.Stats.Left), formatBytes(r.used+r.Stats.Left))
-	}
+	left := r.used() + r.UnusedLeft
+	e.printf("unused left:         %s (%.2f%% of %s)\n", formatBytes(r.UnusedLeft), percent(r.UnusedLeft, left), formatBytes(left))
 	for _, w := range r.waits {
 		e.printf("waiting:             %s, at least until %s (%s)\n", plural(w.count, w.one, w.many), formatTime(w.until.Local()), w.why)
 	}
 	if r.unfinished > 0 {
-		e.printf("waiting:             what %s registered, until the end of it, or 7 days of silence\n", plural(uint64(r.unfinished), "unfinished session has", "unfinished sessions have"))
+		e.printf("waiting:             what %s registered, until the end of it, or 7 days of silence\n", plural(r.unfinished, "unfinished session has", "unfinished sessions have"))
 	}
 	return nil
 }
@@ -134,13 +119,19 @@ func (e *env) printDone(r *pruneReport) {
 		orphans = ", and " + plural(r.Orphans, "file that nothing names", "files that nothing names")
 	}
 	e.printf("snapshots collected: %d\n", r.Snapshots)
-	e.printf("objects dead:        %d\n", r.Dead)
+	if r.Expired > 0 {
+		e.printf("sessions expired:    %d\n", r.Expired)
+	}
+	e.printf("objects dead:        %d (%s)\n", r.Dead, formatBytes(r.DeadBytes))
 	e.printf("segments condemned:  %d (%s)%s\n", r.Condemned, formatBytes(r.CondemnBytes), orphans)
 	e.printf("objects repacked:    %d (%s)\n", r.Repacked, formatBytes(r.RepackBytes))
 	if !r.dryRun {
 		e.printf("files deleted:       %d\n", r.Deleted)
 	}
 }
+
+// percent returns part in percent of whole.
+func percent(part, whole uint64) float64 { return 100 * float64(part) / float64(max(whole, 1)) }
 
 // printError reports damage that does not end the command.
 func (e *env) printError(format string, args ...any) {
@@ -159,17 +150,19 @@ type pruneSummary struct {
 	MessageType string `json:"message_type"`
 	DryRun      bool   `json:"dry_run,omitempty"`
 
-	TotalBlobs  uint64  `json:"total_blobs"`  // before, in use
-	UnusedBlobs uint64  `json:"unused_blobs"` // that die
-	RepackBlobs uint64  `json:"repack_blobs"`
-	RepackSize  uint64  `json:"repack_size"`
-	UnusedSize  uint64  `json:"unused_size"`              // before
-	UnusedAfter uint64  `json:"unused_size_after_prune"`  // left
-	UnusedShare float64 `json:"unused_percent,omitempty"` // of remaining_size
-	Remaining   uint64  `json:"remaining_size,omitempty"` // needed and unused; absent where it is not known
+	UnusedBlobs    uint64  `json:"unused_blobs"`    // that die
+	DuplicateBlobs uint64  `json:"duplicate_blobs"` // copies that die while another one stays
+	UsedSize       uint64  `json:"used_size"`
+	UnusedSize     uint64  `json:"unused_size"` // before
+	TotalSize      uint64  `json:"total_size"`  // before
+	RepackBlobs    uint64  `json:"repack_blobs"`
+	RepackSize     uint64  `json:"repack_size"`
+	RemainingSize  uint64  `json:"remaining_size"`          // after
+	UnusedAfter    uint64  `json:"unused_size_after_prune"` // of that
+	UnusedPercent  float64 `json:"unused_percent_after_prune"`
 
-	DuplicateBlobs   uint64     `json:"duplicate_blobs"`
 	Snapshots        uint64     `json:"snapshots_collected"`
+	Expired          uint64     `json:"sessions_expired"`
 	Condemned        uint64     `json:"segments_condemned"`
 	CondemnedSize    uint64     `json:"segments_condemned_size"`
 	Orphans          uint64     `json:"orphans_condemned"`
@@ -186,15 +179,13 @@ type pruneSummary struct {
 func pruneSummaryOf(r *pruneReport) pruneSummary {
 	s := pruneSummary{
 		MessageType: "summary", DryRun: r.dryRun,
-		TotalBlobs: r.Objects, UnusedBlobs: r.Dead, DuplicateBlobs: r.Spare,
-		RepackBlobs: r.Repacked, RepackSize: r.RepackBytes,
-		UnusedSize: r.Unused, UnusedAfter: r.Stats.Left,
-		Snapshots: r.Snapshots, Condemned: r.Condemned, CondemnedSize: r.CondemnBytes, Orphans: r.Orphans,
-		Deleted: r.Deleted, Unfinished: uint64(r.unfinished), BytesRead: r.ReadBytes, BytesWritten: r.WrittenBytes,
-	}
-	if r.known {
-		s.Remaining = r.used + r.Stats.Left
-		s.UnusedShare = 100 * float64(r.Stats.Left) / float64(max(s.Remaining, 1))
+		UnusedBlobs: r.Dead, DuplicateBlobs: r.Spare, RepackBlobs: r.Repacked, RepackSize: r.RepackBytes,
+		UsedSize: r.used(), UnusedSize: r.Unused, TotalSize: r.used() + r.Unused,
+		RemainingSize: r.used() + r.UnusedLeft, UnusedAfter: r.UnusedLeft,
+		UnusedPercent: percent(r.UnusedLeft, r.used()+r.UnusedLeft),
+		Snapshots:     r.Snapshots, Expired: r.Expired,
+		Condemned: r.Condemned, CondemnedSize: r.CondemnBytes, Orphans: r.Orphans, Deleted: r.Deleted,
+		Unfinished: r.unfinished, BytesRead: r.ReadBytes, BytesWritten: r.WrittenBytes,
 	}
 	for i := range r.waits {
 		w := &r.waits[i]
