@@ -23,12 +23,16 @@ type base struct {
 
 	space   *refcount.Space
 	headers headers
+	times   []repo.StoreTime          // of the snapshots that have none yet
 	expired map[object.SessionID]bool // unfinished sessions that this clean ends
+	own     map[repo.Name]bool        // copies of this prune, which no generation names yet
 }
 
 // A place is a row of a run: a copy of an object.
 type place struct{ part, row int }
 
+// openBase returns the state of the base with the error, where that comes of
+// what belongs to the state.
 func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
 	state, view, err := r.Current(ctx)
 	if err != nil {
@@ -47,12 +51,10 @@ func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
 		b.runs = append(b.runs, run)
 	}
 	if b.counts, err = b.loadCounts(ctx); err != nil {
-		return nil, err
+		return b, err
 	}
-	if b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, state.Space); err != nil {
-		return nil, damaged(err)
-	}
-	return b, nil
+	b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, state.Space)
+	return b, damaged(err)
 }
 
 // loadCounts reads the counts of the runs that are counted. One without counts

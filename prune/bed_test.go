@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -206,6 +207,7 @@ func (b *bed) live() map[object.ID]int {
 		}
 		o, _, err := r.Sealed(b.Context(), id)
 		if err != nil {
+			b.explain(id)
 			b.Fatalf("object %s: %v", id, err)
 		}
 		seen[id] = len(o.Bytes)
@@ -245,4 +247,20 @@ func (b *bed) stored(prefix string) (bytes int64, files int) {
 		files++
 	}
 	return bytes, files
+}
+
+// newBedOn is another user of the same bucket, with objects of its own but for
+// the first few.
+func newBedOn(b *bed, seed uint64) *bed {
+	return &bed{TB: b.TB, store: b.store, rand: rand.New(rand.NewPCG(seed, 2)), next: seed << 32}
+}
+
+// tryBackUp commits a snapshot of t, if nothing that it needs is taken away.
+func (b *bed) tryBackUp(t *tree) error {
+	s, err := b.open().Begin(b.Context(), writerKey)
+	if err != nil {
+		return err
+	}
+	_, err = s.Commit(b.Context(), b.fill(s, t))
+	return errors.Join(err, s.Close())
 }

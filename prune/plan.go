@@ -27,7 +27,9 @@ type Plan struct {
 	at        map[int]map[uint32]*segment     // victims by part and ordinal
 	orphans   []repo.Name
 	collected []object.ID
-	times     []repo.StoreTime
+	// Kept are forgotten snapshots that the policy named for it does not forget:
+	// they are not collected.
+	Kept []object.ID
 }
 
 // Stats are what a plan comes to. Bytes of objects are those of their sealed
@@ -59,11 +61,21 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 	if progress == nil {
 		progress = NoProgress{}
 	}
-	b, err := openBase(ctx, r)
-	if err != nil {
-		return nil, err
+	for attempt := 1; ; attempt++ {
+		b, err := openBase(ctx, r)
+		if b == nil {
+			return nil, err
+		}
+		var p *Plan
+		if err == nil {
+			if p, err = b.plan(ctx, options, progress); err == nil {
+				return p, nil
+			}
+		}
+		if attempt == maxAttempts || !outrun(ctx, b, err) {
+			return nil, err
+		}
 	}
-	return b.plan(ctx, options, progress)
 }
 
 func (b *base) plan(ctx context.Context, options Options, progress Progress) (*Plan, error) {
@@ -73,10 +85,10 @@ func (b *base) plan(ctx context.Context, options Options, progress Progress) (*P
 	}
 	p := &Plan{options: options, at: map[int]map[uint32]*segment{}}
 	var err error
-	if p.collected, err = b.collect(ctx, times, &options); err != nil {
+	if b.times, err = b.repo.StoreTimes(ctx, b.state); err != nil {
 		return nil, err
 	}
-	if p.times, err = b.untimed(ctx, times); err != nil {
+	if p.collected, p.Kept, err = b.collect(ctx, times, &options); err != nil {
 		return nil, err
 	}
 	f, err := b.fold(ctx, p.collected, progress)
@@ -299,7 +311,7 @@ func (p *Plan) spareCopies() uint64 {
 // Empty reports whether there is nothing to write down: nothing was registered
 // since the last clean, nothing dies and nothing goes.
 func (p *Plan) Empty() bool {
-	return len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.times) == 0 &&
+	return len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.base.times) == 0 &&
 		len(p.expired) == 0 && !slices.ContainsFunc(p.state.Runs, func(r repo.Run) bool { return !p.state.Counted(&r) })
 }
 

@@ -80,6 +80,9 @@ func (r *Repo) assertClean(ctx context.Context, base, after *State, view *index.
 			return nil, err
 		}
 	}
+	if err := assertGone(base, after, parts); err != nil {
+		return nil, err
+	}
 	for segment := range view.Segments() {
 		_, condemned := after.Condemned[SegmentName(segment.Name)]
 		if condemned && after.IsUnfinished(segment.Session) {
@@ -87,6 +90,22 @@ func (r *Repo) assertClean(ctx context.Context, base, after *State, view *index.
 		}
 	}
 	return made, nil
+}
+
+// assertGone refuses a clean that condemns a segment of a registered run, new or
+// old, and does not mark it gone: when its deletion is recorded, its rows would
+// be visible.
+func assertGone(base, after *State, parts []index.Part) error {
+	for i := range parts {
+		run := parts[i].Run
+		for s := range run.SegmentCount() {
+			name := SegmentName(run.Segment(s).Name)
+			if after.isCondemned(name) && !base.isCondemned(name) && (parts[i].Gone == nil || !parts[i].Gone.ContainsInt(s)) {
+				return fmt.Errorf("%s is condemned, and run %s goes on showing it", name, run.Name())
+			}
+		}
+	}
+	return nil
 }
 
 // assertRows refuses a run of a clean with a visible row of which there was no
