@@ -67,7 +67,7 @@ var shapes = map[string]shape{
 		"unused_blobs": "count", "duplicate_blobs": "count", "used_size": "count", "unused_size": "count",
 		"total_size": "count", "repack_blobs": "count", "repack_size": "count", "remaining_size": "count",
 		"unused_size_after_prune": "count", "unused_percent_after_prune": "number",
-		"snapshots_collected": "count", "sessions_expired": "count", "segments_condemned": "count", "segments_condemned_size": "count",
+		"snapshots_collected": "count", "snapshots_kept": "count", "sessions_expired": "count", "segments_condemned": "count", "segments_condemned_size": "count",
 		"orphans_condemned": "count", "files_deleted": "count", "files_waiting": "count", "snapshots_waiting": "count",
 		"sessions_unfinished": "count", "bytes_read": "count", "bytes_written": "count",
 		"earliest_delete": "?time", "damaged_segments": "?strings"},

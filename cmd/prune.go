@@ -44,6 +44,7 @@ type pruneFlags struct {
 	maxUnused limitValue
 	maxRepack sizeValue
 	maxRead   sizeValue
+	duration  spanValue
 	repack    repackValue
 	grace     spanValue
 	instant   bool
@@ -58,6 +59,7 @@ func addPruneFlags(flags *pflag.FlagSet) *pruneFlags {
 	flags.Var(&f.maxUnused, "max-unused", "tolerate this `limit` of unused data: a size such as 500M, a percentage, or the word 'unlimited'")
 	flags.Var(&f.maxRepack, "max-repack-size", "copy at most this `size` of data that is needed (default: no limit)")
 	flags.Var(&f.maxRead, "max-read", "read at most this `size` for copying (default: no limit)")
+	flags.Var(&f.duration, "max-duration", "stop copying after this `duration`, such as 30m or 6h; what is deleted is deleted all the same (default: no limit)")
 	flags.Var(&f.repack, "repack", "`when` to copy what is needed out of segments that are used in part: auto or never; never suits cold storage")
 	flags.Var(&f.grace, "grace", "keep what is no longer used for this `duration` before deleting it, such as 12h or 7d (default: none)")
 	flags.BoolVar(&f.instant, "instant", false, "do not wait 7 days for files that nothing names and for sessions that have gone silent; a backup that runs meanwhile may start again")
@@ -90,10 +92,10 @@ type pruneOptions struct {
 // options returns what the flags say. As in restic, a limit of 0 is no copying
 // at all.
 func (f *pruneFlags) options() pruneOptions {
-	none := f.repack == "never" || f.maxRepack.given && f.maxRepack.bytes == 0 || f.maxRead.given && f.maxRead.bytes == 0
+	none := f.repack == "never" || f.maxRepack.none() || f.maxRead.none() || f.duration.given && f.duration.Duration == 0
 	return pruneOptions{
 		Options: prune.Options{
-			MaxUnused: f.maxUnused.Limit, MaxRepack: f.maxRepack.bytes, MaxRead: f.maxRead.bytes,
+			MaxUnused: f.maxUnused.Limit, MaxRepack: f.maxRepack.bytes, MaxRead: f.maxRead.bytes, MaxDuration: f.duration.Duration,
 			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive,
 		},
 		dryRun: f.dryRun,
@@ -131,6 +133,7 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 		report.Result, err = *result, applyErr
 	}
 	p.end()
+	report.kept = plan.Kept
 	if lookErr := report.look(ctx, o, options); lookErr != nil && err == nil {
 		o.env.warn("what waits to be deleted is not known: %v", lookErr)
 	}

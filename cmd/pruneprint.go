@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"bluesky/object"
 	"bluesky/pack"
 	"bluesky/prune"
 	"bluesky/repo"
@@ -20,6 +21,7 @@ type pruneReport struct {
 	dryRun  bool
 	nothing bool // was to be done
 	waits   []wait
+	kept    []object.ID // forgotten, by policies that keep them
 	// unfinished sessions protect what they have registered.
 	unfinished uint64
 }
@@ -88,6 +90,9 @@ func (r *pruneReport) add(ctx context.Context, o *opened, w wait, generations []
 func (e *env) printPrune(r *pruneReport) error {
 	for _, name := range slices.SortedFunc(maps.Keys(r.DamagedCopies), func(a, b pack.Name) int { return slices.Compare(a[:], b[:]) }) {
 		e.printError("segment %s: %v", name, r.DamagedCopies[name])
+	}
+	if len(r.kept) > 0 {
+		e.warn("not collected, since the policy that each was forgotten by keeps it: %s; bluesky undo-forget brings them back, and then bluesky forget takes an id", fewIDs(r.kept))
 	}
 	switch {
 	case e.json():
@@ -162,6 +167,7 @@ type pruneSummary struct {
 	UnusedPercent  float64 `json:"unused_percent_after_prune"`
 
 	Snapshots        uint64     `json:"snapshots_collected"`
+	Kept             uint64     `json:"snapshots_kept"` // forgotten, by policies that keep them
 	Expired          uint64     `json:"sessions_expired"`
 	Condemned        uint64     `json:"segments_condemned"`
 	CondemnedSize    uint64     `json:"segments_condemned_size"`
