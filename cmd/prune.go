@@ -166,24 +166,26 @@ type pruneProgress struct {
 
 var _ prune.Progress = (*pruneProgress)(nil)
 
-// pruneUnit returns what the units of a phase of a prune are: one, and many.
-// Those of phases that are not listed are bytes.
-func pruneUnit(phase string) (one, many string, listed bool) {
+// pruneUnit returns what the units of a phase of a prune are: one, and many. None
+// are bytes.
+func pruneUnit(phase string) (one, many string) {
 	switch phase {
+	case "copy live objects":
+		return "", ""
 	case "count new references":
-		return "run", "runs", true
+		return "run", "runs"
 	case "find what nothing refers to":
-		return "object", "objects", true
+		return "object", "objects"
 	case "look for what no generation names", "delete what is condemned":
-		return "file", "files", true
+		return "file", "files"
 	}
-	return "", "", false
+	return "step", "steps"
 }
 
 func (p *pruneProgress) Phase(name string, total uint64) {
 	p.end()
-	one, many, listed := pruneUnit(name)
-	p.bytes = !listed
+	one, many := pruneUnit(name)
+	p.bytes = one == ""
 	p.phase = p.env.progress(progressSpec{title: name, one: one, many: many, countless: p.bytes})
 	if p.bytes {
 		p.phase.Expect(0, total)
