@@ -103,7 +103,7 @@ func checkUnit(phase string) (one, many string, listed bool) {
 		return "run", "runs", true
 	case "compare segment headers with the index":
 		return "segment", "segments", true
-	case "find the home of each object", "count":
+	case "find the home of each object", "count all references":
 		return "part", "parts", true
 	case "check the trees of the snapshots", "find the files that are affected":
 		return "snapshot", "snapshots", true

@@ -31,6 +31,7 @@ docs/operations.md says how to run it from cron, and with which rights.`,
 		Args: noArgs,
 	}
 	f := addPruneFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&f.recount, "recount", false, "count all references anew, and replace what was counted before; for when bluesky check says so")
 	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "delete nothing, and say what would be done")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return runPrune(cmd.Context(), e, f.options())
@@ -49,6 +50,7 @@ type pruneFlags struct {
 	grace     spanValue
 	instant   bool
 	massive   bool
+	recount   bool
 	dryRun    bool
 }
 
@@ -96,7 +98,7 @@ func (f *pruneFlags) options() pruneOptions {
 	return pruneOptions{
 		Options: prune.Options{
 			MaxUnused: f.maxUnused.Limit, MaxRepack: f.maxRepack.bytes, MaxRead: f.maxRead.bytes, MaxDuration: f.duration.Duration,
-			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive,
+			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive, Recount: f.recount,
 		},
 		dryRun: f.dryRun,
 	}
@@ -117,7 +119,7 @@ func runPrune(ctx context.Context, e *env, options pruneOptions) error {
 
 // prune prunes the repository, signed by its cleaner or its admin.
 func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options pruneOptions) error {
-	options.Now = o.env.now
+	options.Now, options.Folder = o.env.now, o.env.cacheDir()
 	p := &pruneProgress{env: o.env}
 	defer p.end()
 	plan, err := prune.NewPlan(ctx, o.repo, options.Options, p)
@@ -172,6 +174,10 @@ func pruneUnit(phase string) (one, many string) {
 	switch phase {
 	case "copy live objects":
 		return "", ""
+	case "find the home of each object", "count all references":
+		return "part", "parts"
+	case "read the headers of metadata segments":
+		return "segment", "segments"
 	case "count new references":
 		return "run", "runs"
 	case "find what nothing refers to":
