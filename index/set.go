@@ -275,6 +275,9 @@ func (x *Index) At(part, place int) Location {
 	return Location{row, m.segment(int(row.Segment)), part, place}
 }
 
+// Segment returns a segment of a part by its ordinal, visible or not.
+func (x *Index) Segment(part, ordinal int) Segment { return x.members[part].segment(ordinal) }
+
 // Segments goes through the visible segments, in the order of the runs and of
 // their tables.
 func (x *Index) Segments() iter.Seq[Segment] {

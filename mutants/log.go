@@ -77,6 +77,8 @@ func commitMutations() []mutation {
 		instead("a failed upload is forgotten", session, "			s.fail(err)\n", "			_ = err\n", pkg, "TestFailedUpload"),
 		instead("the run is not put", "repo/register.go", "err := s.repo.put(ctx, name.Key(), data); err != nil", "err := error(nil); err != nil", pkg, "TestDurabilityOrder"),
 		instead("refs out of a session are not relied on", session, "	s.relied = append(s.relied, segment.Header.External)\n", "", pkg, "TestDanglingRefOfASession"),
+		instead("a session without anything new adds no generation", "repo/register.go", "!(empty && registered)", "!(false && registered)", pkg, "TestAddRunOfNothing"),
+		instead("a long run without a new object adds no generation", "backup/counts.go", "due = passed >= idleEvery", "due = false", "backup", "TestLongRun"),
 		instead("sessions of live runs are ended", "journal/file.go", "if !locked {", "if false && !locked {", pkg, "TestKilledHolder", "TestAbandonedSession"),
 		instead("init takes the place of a lost generation 0", "repo/create.go", "	if err := lost(ctx, st, GenerationKey(0)); err != nil {\n		return nil, err\n	}\n", "", pkg, "TestLostIdentity"),
 	}

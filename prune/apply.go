@@ -162,7 +162,7 @@ func (a *assembly) append(ctx context.Context, cleaner crypto.Signer) error {
 // again plans on the newest state. Of what was to be condemned it takes what
 // still can be, and nothing that would have to be copied first.
 func (c *copier) again(ctx context.Context, old *Plan, victims map[pack.Name]bool, progress Progress) (*Plan, error) {
-	b, err := openBase(ctx, old.repo)
+	b, err := old.options.open(ctx, old.repo, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+
+	"bluesky/object"
 )
 
 // TestStateIsTheLog: at every point of a log, the state encodes, decodes and
@@ -109,7 +111,8 @@ func TestReplayFromCheckpoint(t *testing.T) {
 	r, f := newRepo(t)
 	backUp(t, r, 1)
 	s := begin(t, r)
-	for range checkpointEvery + 5 {
+	put(t, s, 9, object.KindBlock)
+	for range checkpointEvery + 5 { // all but the first register nothing new
 		if err := s.AddRun(t.Context()); err != nil {
 			t.Fatal(err)
 		}
