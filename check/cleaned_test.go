@@ -12,6 +12,7 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/prune"
 	"bluesky/prune/prunetest"
 	"bluesky/refcount"
 	"bluesky/repo"
@@ -50,13 +51,16 @@ func checkWorld(t testing.TB, st *store.Store, options Options) (Report, error) 
 }
 
 // TestCleanedRepositories: whatever order of backups, interrupted ones, forgets
-// and cleans there was, and whatever was deleted of what is condemned, nothing
-// is wrong.
+// and cleans there was, made by hand or by package prune, and whatever was deleted
+// of what is condemned, nothing is wrong.
 func TestCleanedRepositories(t *testing.T) {
 	first := drawSeed(t)
 	states, compared := 0, 0
 	for i := range uint64(6) {
 		w, _ := newWorld(t, first+i)
+		if i%2 == 1 {
+			w.Cleaning = func() { pruneWorld(t, w) }
+		}
 		for range 20 {
 			w.Step()
 			r, err := checkWorld(t, w.Store, Options{ReadData: w.Rand.IntN(3) == 0})
@@ -72,6 +76,18 @@ func TestCleanedRepositories(t *testing.T) {
 	t.Logf("%d states, the counts of %d compared", states, compared)
 	if compared == 0 {
 		t.Error("no counts were compared")
+	}
+}
+
+// pruneWorld cleans as the program does.
+func pruneWorld(t testing.TB, w *prunetest.World) {
+	t.Helper()
+	p, err := prune.NewPlan(t.Context(), w.Repo, prune.Options{AllowMassDelete: true, Recount: w.Rand.IntN(4) == 0}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Apply(t.Context(), w.Cleaner, nil); err != nil {
+		t.Fatal(err)
 	}
 }
 
