@@ -127,7 +127,9 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 		return pruneError(err)
 	}
 	report := &pruneReport{Result: prune.Result{Stats: plan.Stats}, dryRun: options.dryRun}
-	if !options.dryRun {
+	if options.dryRun {
+		report.condemned = len(o.repo.State().Condemned)
+	} else {
 		result, applyErr := plan.Apply(ctx, cleaner, p)
 		if result == nil {
 			return pruneError(applyErr)
@@ -139,7 +141,7 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 	if lookErr := report.look(ctx, o, options); lookErr != nil && err == nil {
 		o.env.warn("what waits to be deleted is not known: %v", lookErr)
 	}
-	report.nothing = err == nil && plan.Empty() && report.Deleted == 0
+	report.nothing = err == nil && plan.Empty() && report.Deleted == 0 && report.condemned == 0
 	if printErr := o.env.printPrune(report); printErr != nil {
 		return printErr
 	}
