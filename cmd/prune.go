@@ -49,6 +49,7 @@ type pruneFlags struct {
 	grace     spanValue
 	instant   bool
 	massive   bool
+	recount   bool
 	dryRun    bool
 }
 
@@ -64,6 +65,7 @@ func addPruneFlags(flags *pflag.FlagSet) *pruneFlags {
 	flags.Var(&f.grace, "grace", "keep what is no longer used for this `duration` before deleting it, such as 12h or 7d (default: none)")
 	flags.BoolVar(&f.instant, "instant", false, "do not wait 7 days for files that nothing names and for sessions that have gone silent; a backup that runs meanwhile may start again")
 	flags.BoolVar(&f.massive, "allow-mass-delete", false, "go on if more than half of what is live would be deleted")
+	flags.BoolVar(&f.recount, "recount", false, "count all references anew, from all headers of metadata, instead of those since the last prune; mends what bluesky check finds wrong with the counts")
 	return f
 }
 
@@ -96,7 +98,7 @@ func (f *pruneFlags) options() pruneOptions {
 	return pruneOptions{
 		Options: prune.Options{
 			MaxUnused: f.maxUnused.Limit, MaxRepack: f.maxRepack.bytes, MaxRead: f.maxRead.bytes, MaxDuration: f.duration.Duration,
-			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive,
+			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive, Recount: f.recount,
 		},
 		dryRun: f.dryRun,
 	}
@@ -117,7 +119,7 @@ func runPrune(ctx context.Context, e *env, options pruneOptions) error {
 
 // prune prunes the repository, signed by its cleaner or its admin.
 func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options pruneOptions) error {
-	options.Now = o.env.now
+	options.Now, options.Folder = o.env.now, o.env.spillDir()
 	p := &pruneProgress{env: o.env}
 	defer p.end()
 	plan, err := prune.NewPlan(ctx, o.repo, options.Options, p)
@@ -125,7 +127,9 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 		return pruneError(err)
 	}
 	report := &pruneReport{Result: prune.Result{Stats: plan.Stats}, dryRun: options.dryRun}
-	if !options.dryRun {
+	if options.dryRun {
+		report.condemned = len(o.repo.State().Condemned)
+	} else {
 		result, applyErr := plan.Apply(ctx, cleaner, p)
 		if result == nil {
 			return pruneError(applyErr)
@@ -137,11 +141,20 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 	if lookErr := report.look(ctx, o, options); lookErr != nil && err == nil {
 		o.env.warn("what waits to be deleted is not known: %v", lookErr)
 	}
-	report.nothing = err == nil && plan.Empty() && report.Deleted == 0
+	report.nothing = err == nil && plan.Empty() && report.Deleted == 0 && report.condemned == 0
 	if printErr := o.env.printPrune(report); printErr != nil {
 		return printErr
 	}
 	return pruneError(err)
+}
+
+// spillDir returns the folder for what does not fit into memory, "" if there is
+// none.
+func (e *env) spillDir() string {
+	if dir := e.getenv("TMPDIR"); dir != "" {
+		return dir
+	}
+	return e.cacheDir()
 }
 
 // pruneError adds the next step to an error of pruning.
@@ -174,6 +187,8 @@ func pruneUnit(phase string) (one, many string) {
 		return "", ""
 	case "count new references":
 		return "run", "runs"
+	case "read the headers of metadata segments", "find what refers to objects that are missing":
+		return "segment", "segments"
 	case "find what nothing refers to":
 		return "object", "objects"
 	case "look for what no generation names", "delete what is condemned":
