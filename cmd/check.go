@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,8 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 		return withHint(err, "the check did not come to its end: nothing is known to be right")
 	case !report.OK() && report.SuggestRepairIndex:
 		return withHint(errDamaged, "bluesky repair index makes lost runs of the index again, from segments that are whole; then check again")
+	case !report.OK() && slices.ContainsFunc(report.Problems, ofLog):
+		return withHint(errDamaged, "put damaged files of gen/ back from another copy of the repository; if nobody of this repository has written the newest of them, bluesky repair log passes over it")
 	case !report.OK():
 		return withHint(errDamaged, "what is not affected can still be restored; put damaged files back from another copy of the repository, if there is one")
 	}
@@ -230,4 +233,9 @@ func checkSummaryOf(r *check.Report, finished bool) checkSummary {
 		s.BrokenPacks = append(s.BrokenPacks, name.String())
 	}
 	return s
+}
+
+// ofLog reports whether p is an error of the log.
+func ofLog(p check.Problem) bool {
+	return p.Severity == check.Error && strings.HasPrefix(p.Subject, "gen/")
 }

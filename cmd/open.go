@@ -73,6 +73,10 @@ func (e *env) connect(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.connectTo(ctx, a)
+}
+
+func (e *env) connectTo(ctx context.Context, a access) (*opened, error) {
 	location, err := a.repository()
 	if err != nil {
 		return nil, err

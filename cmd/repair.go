@@ -16,7 +16,7 @@ var errNotRepaired = errors.New("not everything could be repaired; the errors ab
 
 func newRepairCommand(e *env) *cobra.Command {
 	cmd := newGroup("repair", "Repair the repository")
-	cmd.AddCommand(newRepairIndexCommand(e))
+	cmd.AddCommand(newRepairIndexCommand(e), newRepairLogCommand(e))
 	return cmd
 }
 

@@ -23,6 +23,8 @@ func commands(e *env) []*cobra.Command {
 		newCheckCommand(e),
 		newCatCommand(e),
 		newKeyCommand(e),
+		newPruneCommand(e),
+		newPolicyCommand(e),
 		newRepairCommand(e),
 		newQuickstartCommand(e),
 		newVersionCommand(e),

@@ -31,7 +31,7 @@ type Audit struct {
 type Finding struct {
 	Key      string // of the file in the bucket
 	Err      error
-	Harmless bool // an op that is void, for everyone: it changes nothing
+	Harmless bool // an op or a generation that is void, for everyone: it changes nothing
 }
 
 // Audit reads and verifies the whole log: the form, number, chain, author,
@@ -247,6 +247,12 @@ func (a *auditor) generation(ctx context.Context, n uint64, data []byte, err err
 	if err == nil && n == a.trusted.Generation && hashGeneration(data) != a.trusted.Hash {
 		err = rollback("it is not the one seen before")
 	}
+	if err != nil && data != nil {
+		voided, err := a.passOver(ctx, n, data)
+		if voided || err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		a.report(GenerationKey(n), err)
 		if err := a.breakAt(ctx, n); err != nil {
@@ -261,6 +267,25 @@ func (a *auditor) generation(ctx context.Context, n uint64, data []byte, err err
 		a.takeUp()
 	}
 	return nil
+}
+
+// passOver goes on behind generation n, which is not valid, if the admin has
+// healed it with a void in the next one.
+func (a *auditor) passOver(ctx context.Context, n uint64, data []byte) (bool, error) {
+	if a.state == nil || n >= a.Head {
+		return false, nil
+	}
+	healer, err := a.r.getGeneration(ctx, n+1)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) {
+		return false, nil // it is looked at next
+	}
+	if err != nil || !a.state.isVoided(n, data, healer) {
+		return false, err
+	}
+	a.found(Finding{GenerationKey(n), errors.New("it is garbage that the next generation passes over"), true})
+	a.state = a.state.voided(data)
+	a.last = a.state.Hash
+	return true, nil
 }
 
 // takeUp goes on from the checkpoint of the generation that was just read,
