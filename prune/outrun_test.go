@@ -30,3 +30,27 @@ func TestAppendBehindWhatIsGone(t *testing.T) {
 		t.Errorf("got %v, want a conflict", err)
 	}
 }
+
+// What another cleaner has moved and deleted before it could be copied is no
+// damage.
+func TestVictimsThatAreGone(t *testing.T) {
+	b := newBed(t, 2)
+	tree := b.newTree(20, 20)
+	first := b.backUp(tree)
+	b.backUp(b.change(tree, 100))
+	b.forget(first)
+	slow, err := NewPlan(t.Context(), b.open(), tight, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slow.Repacked == 0 {
+		t.Fatal("nothing is to be copied")
+	}
+	b.prune(tight)
+	result, err := slow.Apply(t.Context(), cleaner, nil)
+	if err != nil || len(result.DamagedCopies) > 0 {
+		t.Errorf("%v; damaged: %v", err, result.DamagedCopies)
+	}
+	b.live()
+	b.sound()
+}
