@@ -217,7 +217,6 @@ func (b *bed) live() map[object.ID]int {
 		}
 		o, _, err := r.Sealed(b.Context(), id)
 		if err != nil {
-			b.explain(id)
 			b.Fatalf("object %s: %v", id, err)
 		}
 		seen[id] = len(o.Bytes)
