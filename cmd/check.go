@@ -57,7 +57,7 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 		return err
 	}
 	defer o.close()
-	options.Folder = e.cacheDir()
+	options.Folder = e.spillDir()
 	p := &checkProgress{env: e}
 	report, err := check.Run(ctx, o.repo, o.keys, options, p)
 	p.end()

@@ -31,7 +31,6 @@ docs/operations.md says how to run it from cron, and with which rights.`,
 		Args: noArgs,
 	}
 	f := addPruneFlags(cmd.Flags())
-	cmd.Flags().BoolVar(&f.recount, "recount", false, "count all references anew, and replace what was counted before; for when bluesky check says so")
 	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "delete nothing, and say what would be done")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return runPrune(cmd.Context(), e, f.options())
@@ -66,6 +65,7 @@ func addPruneFlags(flags *pflag.FlagSet) *pruneFlags {
 	flags.Var(&f.grace, "grace", "keep what is no longer used for this `duration` before deleting it, such as 12h or 7d (default: none)")
 	flags.BoolVar(&f.instant, "instant", false, "do not wait 7 days for files that nothing names and for sessions that have gone silent; a backup that runs meanwhile may start again")
 	flags.BoolVar(&f.massive, "allow-mass-delete", false, "go on if more than half of what is live would be deleted")
+	flags.BoolVar(&f.recount, "recount", false, "count all references anew, from all headers of metadata, instead of those since the last prune; mends what bluesky check finds wrong with the counts")
 	return f
 }
 
@@ -119,7 +119,7 @@ func runPrune(ctx context.Context, e *env, options pruneOptions) error {
 
 // prune prunes the repository, signed by its cleaner or its admin.
 func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options pruneOptions) error {
-	options.Now, options.Folder = o.env.now, o.env.cacheDir()
+	options.Now, options.Folder = o.env.now, o.env.spillDir()
 	p := &pruneProgress{env: o.env}
 	defer p.end()
 	plan, err := prune.NewPlan(ctx, o.repo, options.Options, p)
@@ -127,7 +127,9 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 		return pruneError(err)
 	}
 	report := &pruneReport{Result: prune.Result{Stats: plan.Stats}, dryRun: options.dryRun}
-	if !options.dryRun {
+	if options.dryRun {
+		report.condemned = len(o.repo.State().Condemned)
+	} else {
 		result, applyErr := plan.Apply(ctx, cleaner, p)
 		if result == nil {
 			return pruneError(applyErr)
@@ -139,11 +141,20 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 	if lookErr := report.look(ctx, o, options); lookErr != nil && err == nil {
 		o.env.warn("what waits to be deleted is not known: %v", lookErr)
 	}
-	report.nothing = err == nil && plan.Empty() && report.Deleted == 0
+	report.nothing = err == nil && plan.Empty() && report.Deleted == 0 && report.condemned == 0
 	if printErr := o.env.printPrune(report); printErr != nil {
 		return printErr
 	}
 	return pruneError(err)
+}
+
+// spillDir returns the folder for what does not fit into memory, "" if there is
+// none.
+func (e *env) spillDir() string {
+	if dir := e.getenv("TMPDIR"); dir != "" {
+		return dir
+	}
+	return e.cacheDir()
 }
 
 // pruneError adds the next step to an error of pruning.
@@ -174,12 +185,10 @@ func pruneUnit(phase string) (one, many string) {
 	switch phase {
 	case "copy live objects":
 		return "", ""
-	case "find the home of each object", "count all references":
-		return "part", "parts"
-	case "read the headers of metadata segments":
-		return "segment", "segments"
 	case "count new references":
 		return "run", "runs"
+	case "read the headers of metadata segments", "find what refers to objects that are missing":
+		return "segment", "segments"
 	case "find what nothing refers to":
 		return "object", "objects"
 	case "look for what no generation names", "delete what is condemned":

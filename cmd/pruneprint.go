@@ -22,6 +22,8 @@ type pruneReport struct {
 	nothing bool // was to be done
 	waits   []wait
 	kept    []object.ID // forgotten, by policies that keep them
+	// condemned files of earlier prunes are there still, in a dry run.
+	condemned int
 	// unfinished sessions protect what they have registered.
 	unfinished uint64
 }
@@ -130,8 +132,11 @@ func (e *env) printDone(r *pruneReport) {
 	e.printf("objects dead:        %d (%s)\n", r.Dead, formatBytes(r.DeadBytes))
 	e.printf("segments condemned:  %d (%s)%s\n", r.Condemned, formatBytes(r.CondemnBytes), orphans)
 	e.printf("objects repacked:    %d (%s)\n", r.Repacked, formatBytes(r.RepackBytes))
-	if !r.dryRun {
+	switch {
+	case !r.dryRun:
 		e.printf("files deleted:       %d\n", r.Deleted)
+	case r.condemned > 0:
+		e.printf("files left over:     %d\n", r.condemned)
 	}
 }
 

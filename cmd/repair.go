@@ -195,11 +195,7 @@ func (e *env) printDamagedSegment(severity string, f *index.Failure) {
 		e.warn("%s", text)
 		return
 	}
-	if e.json() {
-		e.writeJSON(e.stderr, checkError{MessageType: "error", Message: text, Severity: severity})
-		return
-	}
-	fmt.Fprintf(e.stderr, "error: %s\n", printable(text))
+	e.printError("%s", text)
 }
 
 // repairedRun is a run that was missing or damaged.

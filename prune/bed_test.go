@@ -35,14 +35,22 @@ type bed struct {
 	store *store.Store
 	rand  *rand.Rand
 	next  uint64
+	size  func(seed uint64, kind object.Kind) int // of an object
 }
 
 func newBed(t testing.TB, seed uint64) *bed {
 	t.Helper()
-	b := &bed{TB: t, store: store.NewMemory(), rand: rand.New(rand.NewPCG(seed, 1))}
+	return newBedIn(t, store.NewMemory(), seed, 65536)
+}
+
+// newBedIn makes a bed in an empty store, which it closes, whose segments are of
+// target bytes.
+func newBedIn(t testing.TB, st *store.Store, seed uint64, target int) *bed {
+	t.Helper()
+	b := &bed{TB: t, store: st, rand: rand.New(rand.NewPCG(seed, 1)), size: smallObjects}
 	t.Cleanup(func() { b.store.Close() })
 	config := repo.DefaultConfig(object.RepositoryID{0xab}, testTime)
-	config.Segment = repo.SegmentConfig{DataTarget: 65536, MetaTarget: 65536}
+	config.Segment = repo.SegmentConfig{DataTarget: target, MetaTarget: target}
 	creation, err := repo.Prepare(t.Context(), b.store, config)
 	if err == nil {
 		err = creation.Genesis(rand.NewChaCha8([32]byte{1}), admin, pub(writerKey), pub(cleaner))
@@ -90,7 +98,7 @@ func (b *bed) add(s *repo.Session, seed uint64, kind object.Kind, refs ...object
 	if !s.Claim(id) {
 		return id
 	}
-	data := make([]byte, 100+seed%3000)
+	data := make([]byte, b.size(seed, kind))
 	random.Read(data)
 	row := object.Session{ID: s.ID(), Class: kind.Class(), Type: object.SessionDerived}
 	if err := s.Add(object.Sealed{ID: id, Kind: kind, Session: s.ID(), Refs: refs, Bytes: data}, row); err != nil {
@@ -98,6 +106,8 @@ func (b *bed) add(s *repo.Session, seed uint64, kind object.Kind, refs ...object
 	}
 	return id
 }
+
+func smallObjects(seed uint64, _ object.Kind) int { return 100 + int(seed%3000) }
 
 // fresh returns a seed that was not used before.
 func (b *bed) fresh() uint64 { b.next++; return b.next }
@@ -207,7 +217,6 @@ func (b *bed) live() map[object.ID]int {
 		}
 		o, _, err := r.Sealed(b.Context(), id)
 		if err != nil {
-			b.explain(id)
 			b.Fatalf("object %s: %v", id, err)
 		}
 		seen[id] = len(o.Bytes)
@@ -252,7 +261,7 @@ func (b *bed) stored(prefix string) (bytes int64, files int) {
 // newBedOn is another user of the same bucket, with objects of its own but for
 // the first few.
 func newBedOn(b *bed, seed uint64) *bed {
-	return &bed{TB: b.TB, store: b.store, rand: rand.New(rand.NewPCG(seed, 2)), next: seed << 32}
+	return &bed{TB: b.TB, store: b.store, rand: rand.New(rand.NewPCG(seed, 2)), next: seed << 32, size: b.size}
 }
 
 // tryBackUp commits a snapshot of t, if nothing that it needs is taken away.
