@@ -57,7 +57,7 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 		return err
 	}
 	defer o.close()
-	options.Folder = e.cacheDir()
+	options.Folder = e.spillDir()
 	p := &checkProgress{env: e}
 	report, err := check.Run(ctx, o.repo, o.keys, options, p)
 	p.end()
@@ -103,7 +103,7 @@ func checkUnit(phase string) (one, many string, listed bool) {
 		return "run", "runs", true
 	case "compare segment headers with the index":
 		return "segment", "segments", true
-	case "find the home of each object", "count":
+	case "find the home of each object", "count all references":
 		return "part", "parts", true
 	case "check the trees of the snapshots", "find the files that are affected":
 		return "snapshot", "snapshots", true

@@ -60,7 +60,7 @@ func (e *env) repairIndex(ctx context.Context, options repair.Options) error {
 	case err != nil:
 		return err
 	case !report.OK():
-		return withHint(errNotRepaired, "put missing or damaged segments back from a copy of the repository, or its whole idx folder, and run it again; bluesky check says what is affected")
+		return withHint(errNotRepaired, "put missing or damaged segments back from a copy of the repository, or its whole idx and cnt folders, and run it again; bluesky check says what is affected")
 	}
 	return nil
 }

@@ -25,9 +25,9 @@ func newSeed(t testing.TB) uint64 {
 func TestRecount(t *testing.T) {
 	first := newSeed(t)
 	cases, kinds := 0, map[string]int{}
-	for i := range uint64(12) {
+	for i := range uint64(6) {
 		w := prunetest.New(t, first+i)
-		for range 25 {
+		for range 20 {
 			w.Step()
 			compare(t, w, kinds)
 			cases++

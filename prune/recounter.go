@@ -225,7 +225,7 @@ func (c *Recounter) Tally(ctx context.Context, progress Progress) (*Tally, error
 		}
 	}
 	c.refs.finish()
-	progress.Phase("count", uint64(c.ranges))
+	progress.Phase("count all references", uint64(c.ranges))
 	if err := c.eachRange(ctx, progress, c.join); err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 func TestPruneCountsAsRecount(t *testing.T) {
 	first := newSeed(t)
 	prunes, rows := 0, 0
-	for i := range uint64(10) {
+	for i := range uint64(6) {
 		w := prunetest.New(t, first+i)
 		w.Cleaning = func() {
 			options := Options{AllowMassDelete: true, NoRepack: w.Rand.IntN(3) == 0, Instant: w.Rand.IntN(8) == 0, MaxUnused: Limit{Percent: 20, IsPercent: true}}

@@ -103,7 +103,7 @@ func recountHeap(tb testing.TB, s *synthetic, memory int64) uint64 {
 // for each segment, and a constant.
 func TestRecountMemory(t *testing.T) {
 	const memory = 128 << 10
-	for _, objects := range []int{60_000, 240_000} {
+	for _, objects := range []int{40_000, 160_000} {
 		s := newSynthetic(objects, 6)
 		segments := 0
 		for level := synBlock; level <= synSnapshot; level++ {
