@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"bluesky/index"
@@ -17,7 +18,7 @@ import (
 type listing struct {
 	segments map[pack.Name]int64 // sizes
 	runs     map[index.RunName]int64
-	others   map[string]struct{} // keys of checkpoints, and of what version 1 does not write
+	others   map[string]struct{} // keys of checkpoints and tables
 	slots    []seal.SlotID
 }
 
@@ -99,40 +100,54 @@ func (c *checker) sizeOf(ctx context.Context, key string, size int64, listed boo
 }
 
 // findOrphans notes what the state does not name: files of backups that did
-// not get as far as a generation, or of those that are running.
+// not get as far as a generation, or of those that are running, and what is there
+// again after it was deleted. What is condemned may be there or not.
 func (c *checker) findOrphans() {
 	segments := newSummary(c.book, "no run names it: a backup that was interrupted, or is running, has left it")
-	known := map[pack.Name]struct{}{}
+	again := newSummary(c.book, "it was deleted, and is there again: something that came late has put it")
+	known, gone := map[pack.Name]struct{}{}, c.goneSegments()
 	for _, s := range c.segments {
 		known[s.Name] = struct{}{}
 	}
 	for name := range c.listed.segments {
 		_, named := known[name]
-		if _, condemned := c.state.Condemned[repo.SegmentName(name)]; !named && !condemned && !c.lostRun {
+		switch {
+		case named || c.isCondemned(repo.SegmentName(name)):
+		case gone[name]:
+			again.add(name.Key())
+		case !c.lostRun:
 			segments.add(name.Key())
 		}
 	}
 	segments.close()
+	again.close()
 
 	runs := newSummary(c.book, "no generation names it: a backup that was interrupted, or is running, has left it")
 	for _, run := range c.state.Runs {
 		delete(c.listed.runs, run.Name)
 	}
 	for name := range c.listed.runs {
-		runs.add(name.Key())
+		if !c.isCondemned(repo.RunName(name)) {
+			runs.add(name.Key())
+		}
 	}
 	runs.close()
 
-	others := newSummary(c.book, "no generation names it: a writer that was interrupted has left it")
+	others := newSummary(c.book, "no generation names it: a writer or cleaner that was interrupted has left it")
 	for _, ref := range c.checkpoints {
 		delete(c.listed.others, ref.Name.Key())
 	}
+	for _, ref := range slices.Concat(c.state.Marks, c.state.Counts, c.state.Space) {
+		delete(c.listed.others, ref.Name.Key())
+	}
 	for key := range c.listed.others {
-		others.add(key)
+		if name, err := repo.ParseName(key); err != nil || !c.isCondemned(name) {
+			others.add(key)
+		}
 	}
 	others.close()
 
-	if segments.n+runs.n+others.n > 0 {
+	if segments.n+again.n+runs.n+others.n > 0 {
 		c.book.suggestPrune()
 	}
 }

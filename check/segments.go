@@ -44,27 +44,31 @@ func (c *checker) openRuns(ctx context.Context) error {
 		}
 		c.runs = append(c.runs, openRun{registered[i], run})
 	}
-	return c.makeIndex()
+	return c.makeIndex(ctx)
 }
 
-func (c *checker) makeIndex() error {
+func (c *checker) makeIndex(ctx context.Context) error {
 	parts := make([]index.Part, len(c.runs))
 	for i, run := range c.runs {
 		parts[i] = index.Part{Run: run.run, At: run.Generation, Cleaned: run.Cleaned}
 	}
-	c.index = index.New(parts, func(name pack.Name) bool { _, ok := c.state.Condemned[repo.SegmentName(name)]; return ok })
+	if err := c.loadMarks(ctx, parts); err != nil {
+		return err
+	}
+	c.index = index.New(parts, func(name pack.Name) bool { return c.isCondemned(repo.SegmentName(name)) })
 	c.counts.objects = uint64(c.index.Len())
 	c.collectSegments()
 	return nil
 }
 
-// collectSegments lists the segments of the runs and checks what the segment
-// tables say of registration.
+// collectSegments lists the segments of the runs, but for those that a clean has
+// condemned, and checks what the segment tables say of registration.
 func (c *checker) collectSegments() {
 	seen := map[pack.Name]index.RunName{}
-	for i, run := range c.runs {
+	for i := range c.runs {
+		run := &c.runs[i]
 		for ordinal, s := range run.run.Segments() {
-			if _, condemned := c.state.Condemned[repo.SegmentName(s.Name)]; condemned {
+			if !c.index.ShowsSegment(i, ordinal) {
 				continue
 			}
 			if first, twice := seen[s.Name]; twice {
@@ -72,12 +76,7 @@ func (c *checker) collectSegments() {
 				continue
 			}
 			seen[s.Name] = run.Name
-			switch {
-			case s.Session != run.Session:
-				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s is of session %s, the run of %s", s.Name, s.Session, run.Session))
-			case s.RegisteredAt != 0: // only a merged run has such, and there are none yet
-				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s claims to be of generation %d, the run is of %d", s.Name, s.RegisteredAt, run.Generation))
-			}
+			c.judgeRegistration(run, &s)
 			c.segments = append(c.segments, &segment{Segment: s, run: i, ordinal: uint32(ordinal)})
 		}
 	}
@@ -101,9 +100,12 @@ func (c *checker) checkSegments(ctx context.Context) error {
 		own := rows[s.ordinal]
 		g.Go(func() error {
 			defer c.progress.Step(1)
-			h, err := c.checkSegment(gctx, s, own)
+			h, shown, err := c.checkSegment(gctx, s, own)
 			if h != nil {
-				graph.check(h)
+				graph.check(h, shown)
+			}
+			if err == nil {
+				err = c.count(s, h)
 			}
 			return err
 		})
@@ -142,13 +144,14 @@ func (r *openRun) rowsBySegment() [][]uint32 {
 	return rows
 }
 
-// checkSegment returns the header of s, nil if it is not to be had.
-func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (*pack.Header, error) {
+// checkSegment returns the header of s, nil if it is not to be had, and which
+// of its objects are visible.
+func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (*pack.Header, []bool, error) {
 	key := s.Name.Key()
 	listed, ok := c.listed.segments[s.Name]
 	size, err := c.sizeOf(ctx, key, listed, ok, s.Size)
 	if err != nil {
-		return nil, c.lose(ctx, s, rows, fmt.Errorf("%d objects stand in it: %w", len(rows), err))
+		return nil, nil, c.lose(ctx, s, rows, "%d objects stand in it: %w", err)
 	}
 	if size != s.Size {
 		c.book.add(Error, key, fmt.Sprintf("it has %d bytes, the index says %d", size, s.Size))
@@ -165,21 +168,23 @@ func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (
 		err = fmt.Errorf("%w: it is a %s segment, the index says %s", object.ErrCorrupt, h.Class, s.Class)
 	}
 	if err != nil {
-		return nil, c.lose(ctx, s, rows, fmt.Errorf("its %d objects are out of reach: %w", len(rows), err))
+		return nil, nil, c.lose(ctx, s, rows, "its %d objects are out of reach: %w", err)
 	}
-	c.compareRows(s, h, rows)
-	return h, nil
+	return h, c.compareRows(s, h, rows), nil
 }
 
-// lose records that no object of a segment is to be had.
-func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, err error) error {
+// lose records that no object of a segment is to be had. The text begins with
+// their number.
+func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, text string, err error) error {
 	s.absent = true
 	c.book.breakSegment(s.Name)
-	ids := make([]object.ID, len(rows))
-	for i, n := range rows {
-		ids[i] = c.runs[s.run].run.Row(int(n)).ID
+	var ids []object.ID
+	for _, n := range rows {
+		if c.index.Shows(s.run, int(n)) {
+			ids = append(ids, c.runs[s.run].run.Row(int(n)).ID)
+		}
 	}
-	return c.failed(ctx, s.Name.Key(), c.withoutCopy(s, ids), err)
+	return c.failed(ctx, s.Name.Key(), c.withoutCopy(s, ids), fmt.Errorf(text, len(ids), err))
 }
 
 // loseBeyond records the objects of a segment that was cut short.
@@ -202,14 +207,15 @@ type copyOf struct {
 }
 
 // withoutCopy notes that the copies of ids in s are bad, and returns those of
-// ids that have no other.
+// ids that have no other. What is not visible is none, and nothing is lost with it.
 func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 	c.badMu.Lock()
 	defer c.badMu.Unlock()
 	var lost []object.ID
 	for _, id := range ids {
 		c.bad[copyOf{s.Name, id}] = struct{}{}
-		if !slices.ContainsFunc(c.index.Lookup(id), func(at index.Location) bool {
+		places := c.index.Lookup(id)
+		if len(places) > 0 && !slices.ContainsFunc(places, func(at index.Location) bool {
 			_, bad := c.bad[copyOf{at.Segment.Name, id}]
 			return !bad
 		}) {
@@ -220,20 +226,29 @@ func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 }
 
 // compareRows checks that the rows of a segment and its header name the same
-// objects in the same places.
-func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) {
-	key := c.runs[s.run].Name.Key()
-	if len(rows) != len(h.Objects) {
-		c.book.add(Error, key, fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
+// objects in the same places, and returns which of those of the header are
+// visible. A run of a clean leaves out what was dead.
+func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) (shown []bool) {
+	run := &c.runs[s.run]
+	if !run.Cleaned && len(rows) != len(h.Objects) {
+		c.book.add(Error, run.Name.Key(), fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
 		c.book.suggestRepair()
-		return
 	}
-	for i, n := range rows {
-		row, o := c.runs[s.run].run.Row(int(n)), &h.Objects[i]
+	shown = make([]bool, len(h.Objects))
+	i := 0
+	for _, n := range rows {
+		row := run.run.Row(int(n))
+		for i < len(h.Objects)-1 && h.Objects[i].Offset < row.Offset {
+			i++
+		}
+		o := &h.Objects[i]
 		if row.ID != o.ID || row.Sum != o.Sum || row.Offset != o.Offset || row.Length != o.Length || row.Kind != o.Kind {
-			c.book.damaged(key, c.withoutCopy(s, []object.ID{row.ID}), fmt.Sprintf(
+			c.book.damaged(run.Name.Key(), c.withoutCopy(s, []object.ID{row.ID}), fmt.Sprintf(
 				"its row for object %s and the header of segment %s, object %d, disagree", row.ID.Short(), s.Name, i))
 			c.book.suggestRepair()
+			continue
 		}
+		shown[i] = c.index.Shows(s.run, int(n))
 	}
+	return shown
 }

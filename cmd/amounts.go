@@ -28,6 +28,9 @@ func (v *sizeValue) Set(text string) (err error) {
 	return nil
 }
 
+// none reports whether somebody has given a size of 0.
+func (v *sizeValue) none() bool { return v.given && v.bytes == 0 }
+
 func (v *sizeValue) String() string {
 	if v == nil || !v.given {
 		return ""

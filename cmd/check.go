@@ -57,6 +57,7 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 		return err
 	}
 	defer o.close()
+	options.Folder = e.cacheDir()
 	p := &checkProgress{env: e}
 	report, err := check.Run(ctx, o.repo, o.keys, options, p)
 	p.end()
@@ -69,10 +70,12 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 	switch {
 	case err != nil:
 		return withHint(err, "the check did not come to its end: nothing is known to be right")
-	case !report.OK() && report.SuggestRepairIndex:
-		return withHint(errDamaged, "bluesky repair index makes lost runs of the index again, from segments that are whole; then check again")
 	case !report.OK() && slices.ContainsFunc(report.Problems, ofLog):
 		return withHint(errDamaged, "put damaged files of gen/ back from another copy of the repository; if nobody of this repository has written the newest of them, bluesky repair log passes over it")
+	case !report.OK() && report.SuggestRepairIndex:
+		return withHint(errDamaged, "bluesky repair index makes lost runs of the index again, from segments that are whole; then check again")
+	case !report.OK() && report.SuggestRecount && len(report.BrokenSegments) == 0:
+		return withHint(errDamaged, "bluesky prune --recount counts anew what the cleaner has counted; then check again")
 	case !report.OK():
 		return withHint(errDamaged, "what is not affected can still be restored; put damaged files back from another copy of the repository, if there is one")
 	}
@@ -100,6 +103,8 @@ func checkUnit(phase string) (one, many string, listed bool) {
 		return "run", "runs", true
 	case "compare segment headers with the index":
 		return "segment", "segments", true
+	case "find the home of each object", "count":
+		return "part", "parts", true
 	case "check the trees of the snapshots", "find the files that are affected":
 		return "snapshot", "snapshots", true
 	}
@@ -213,6 +218,7 @@ type checkSummary struct {
 	BrokenPacks        []string `json:"broken_packs"`
 	SuggestRepairIndex bool     `json:"suggest_repair_index"`
 	SuggestPrune       bool     `json:"suggest_prune"`
+	SuggestRecount     bool     `json:"suggest_recount"`  // not restic's
 	Level              string   `json:"level"`            // not restic's
 	Unseen             []string `json:"unseen,omitempty"` // not restic's
 	Warnings           int      `json:"num_warnings"`     // not restic's
@@ -223,7 +229,7 @@ type checkSummary struct {
 func checkSummaryOf(r *check.Report, finished bool) checkSummary {
 	s := checkSummary{
 		MessageType: "summary", NumErrors: r.Errors, Warnings: r.Warnings,
-		SuggestRepairIndex: r.SuggestRepairIndex, SuggestPrune: r.SuggestPrune,
+		SuggestRepairIndex: r.SuggestRepairIndex, SuggestPrune: r.SuggestPrune, SuggestRecount: r.SuggestRecount,
 		Level: r.Level, Unseen: r.Unseen,
 	}
 	if !finished {

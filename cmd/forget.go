@@ -35,7 +35,10 @@ future is reported, and never takes the place of one that is not.
 
 Where no password is configured, and the machine has the key for cleaning, a
 policy is applied without the password to each series of snapshots, and
-everything within 7 days is kept, unless --keep-within says otherwise.`,
+everything within 7 days is kept, unless --keep-within says otherwise.
+
+With --prune the space of what was forgotten is taken back at once, signed by
+whoever forgets, unless a quarantine of the repository keeps it ("bluesky policy").`,
 	}
 	f := addForgetFlags(cmd.Flags(), e.getenv)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -62,9 +65,14 @@ func (e *env) forget(ctx context.Context, f *forgetFlags, args []string) error {
 	}
 	defer w.close()
 	if len(args) > 0 {
-		return w.forgetNamed(ctx, args)
+		err = w.forgetNamed(ctx, args)
+	} else {
+		err = w.forgetByPolicy(ctx)
 	}
-	return w.forgetByPolicy(ctx)
+	if err != nil || !f.prune || f.dryRun {
+		return err
+	}
+	return w.prune(ctx, w.author, f.pruning.options())
 }
 
 // A forgetting is one run of forget.

@@ -44,10 +44,12 @@ type pruneFlags struct {
 	maxUnused limitValue
 	maxRepack sizeValue
 	maxRead   sizeValue
+	duration  spanValue
 	repack    repackValue
 	grace     spanValue
 	instant   bool
 	massive   bool
+	recount   bool
 	dryRun    bool
 }
 
@@ -58,10 +60,12 @@ func addPruneFlags(flags *pflag.FlagSet) *pruneFlags {
 	flags.Var(&f.maxUnused, "max-unused", "tolerate this `limit` of unused data: a size such as 500M, a percentage, or the word 'unlimited'")
 	flags.Var(&f.maxRepack, "max-repack-size", "copy at most this `size` of data that is needed (default: no limit)")
 	flags.Var(&f.maxRead, "max-read", "read at most this `size` for copying (default: no limit)")
+	flags.Var(&f.duration, "max-duration", "stop copying after this `duration`, such as 30m or 6h; what is deleted is deleted all the same (default: no limit)")
 	flags.Var(&f.repack, "repack", "`when` to copy what is needed out of segments that are used in part: auto or never; never suits cold storage")
 	flags.Var(&f.grace, "grace", "keep what is no longer used for this `duration` before deleting it, such as 12h or 7d (default: none)")
 	flags.BoolVar(&f.instant, "instant", false, "do not wait 7 days for files that nothing names and for sessions that have gone silent; a backup that runs meanwhile may start again")
 	flags.BoolVar(&f.massive, "allow-mass-delete", false, "go on if more than half of what is live would be deleted")
+	flags.BoolVar(&f.recount, "recount", false, "count all references anew, from all headers of metadata, instead of those since the last prune; mends what bluesky check finds wrong with the counts")
 	return f
 }
 
@@ -90,11 +94,11 @@ type pruneOptions struct {
 // options returns what the flags say. As in restic, a limit of 0 is no copying
 // at all.
 func (f *pruneFlags) options() pruneOptions {
-	none := f.repack == "never" || f.maxRepack.given && f.maxRepack.bytes == 0 || f.maxRead.given && f.maxRead.bytes == 0
+	none := f.repack == "never" || f.maxRepack.none() || f.maxRead.none() || f.duration.given && f.duration.Duration == 0
 	return pruneOptions{
 		Options: prune.Options{
-			MaxUnused: f.maxUnused.Limit, MaxRepack: f.maxRepack.bytes, MaxRead: f.maxRead.bytes,
-			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive,
+			MaxUnused: f.maxUnused.Limit, MaxRepack: f.maxRepack.bytes, MaxRead: f.maxRead.bytes, MaxDuration: f.duration.Duration,
+			NoRepack: none, Grace: f.grace.Duration, Instant: f.instant, AllowMassDelete: f.massive, Recount: f.recount,
 		},
 		dryRun: f.dryRun,
 	}
@@ -115,7 +119,7 @@ func runPrune(ctx context.Context, e *env, options pruneOptions) error {
 
 // prune prunes the repository, signed by its cleaner or its admin.
 func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options pruneOptions) error {
-	options.Now = o.env.now
+	options.Now, options.Folder = o.env.now, o.env.spillDir()
 	p := &pruneProgress{env: o.env}
 	defer p.end()
 	plan, err := prune.NewPlan(ctx, o.repo, options.Options, p)
@@ -123,7 +127,9 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 		return pruneError(err)
 	}
 	report := &pruneReport{Result: prune.Result{Stats: plan.Stats}, dryRun: options.dryRun}
-	if !options.dryRun {
+	if options.dryRun {
+		report.condemned = len(o.repo.State().Condemned)
+	} else {
 		result, applyErr := plan.Apply(ctx, cleaner, p)
 		if result == nil {
 			return pruneError(applyErr)
@@ -131,14 +137,24 @@ func (o *opened) prune(ctx context.Context, cleaner crypto.Signer, options prune
 		report.Result, err = *result, applyErr
 	}
 	p.end()
+	report.kept = plan.Kept
 	if lookErr := report.look(ctx, o, options); lookErr != nil && err == nil {
 		o.env.warn("what waits to be deleted is not known: %v", lookErr)
 	}
-	report.nothing = err == nil && plan.Empty() && report.Deleted == 0
+	report.nothing = err == nil && plan.Empty() && report.Deleted == 0 && report.condemned == 0
 	if printErr := o.env.printPrune(report); printErr != nil {
 		return printErr
 	}
 	return pruneError(err)
+}
+
+// spillDir returns the folder for what does not fit into memory, "" if there is
+// none.
+func (e *env) spillDir() string {
+	if dir := e.getenv("TMPDIR"); dir != "" {
+		return dir
+	}
+	return e.cacheDir()
 }
 
 // pruneError adds the next step to an error of pruning.
@@ -163,24 +179,28 @@ type pruneProgress struct {
 
 var _ prune.Progress = (*pruneProgress)(nil)
 
-// pruneUnit returns what the units of a phase of a prune are: one, and many.
-// Those of phases that are not listed are bytes.
-func pruneUnit(phase string) (one, many string, listed bool) {
+// pruneUnit returns what the units of a phase of a prune are: one, and many. None
+// are bytes.
+func pruneUnit(phase string) (one, many string) {
 	switch phase {
+	case "copy live objects":
+		return "", ""
 	case "count new references":
-		return "run", "runs", true
+		return "run", "runs"
+	case "read the headers of metadata segments", "find what refers to objects that are missing":
+		return "segment", "segments"
 	case "find what nothing refers to":
-		return "object", "objects", true
+		return "object", "objects"
 	case "look for what no generation names", "delete what is condemned":
-		return "file", "files", true
+		return "file", "files"
 	}
-	return "", "", false
+	return "step", "steps"
 }
 
 func (p *pruneProgress) Phase(name string, total uint64) {
 	p.end()
-	one, many, listed := pruneUnit(name)
-	p.bytes = !listed
+	one, many := pruneUnit(name)
+	p.bytes = one == ""
 	p.phase = p.env.progress(progressSpec{title: name, one: one, many: many, countless: p.bytes})
 	if p.bytes {
 		p.phase.Expect(0, total)

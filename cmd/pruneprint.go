@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"bluesky/object"
 	"bluesky/pack"
 	"bluesky/prune"
 	"bluesky/repo"
@@ -20,6 +21,9 @@ type pruneReport struct {
 	dryRun  bool
 	nothing bool // was to be done
 	waits   []wait
+	kept    []object.ID // forgotten, by policies that keep them
+	// condemned files of earlier prunes are there still, in a dry run.
+	condemned int
 	// unfinished sessions protect what they have registered.
 	unfinished uint64
 }
@@ -89,6 +93,9 @@ func (e *env) printPrune(r *pruneReport) error {
 	for _, name := range slices.SortedFunc(maps.Keys(r.DamagedCopies), func(a, b pack.Name) int { return slices.Compare(a[:], b[:]) }) {
 		e.printError("segment %s: %v", name, r.DamagedCopies[name])
 	}
+	if len(r.kept) > 0 {
+		e.warn("not collected, since the policy that each was forgotten by keeps it: %s; bluesky undo-forget brings them back, and then bluesky forget takes an id", fewIDs(r.kept))
+	}
 	switch {
 	case e.json():
 		return e.printJSON(pruneSummaryOf(r))
@@ -125,8 +132,11 @@ func (e *env) printDone(r *pruneReport) {
 	e.printf("objects dead:        %d (%s)\n", r.Dead, formatBytes(r.DeadBytes))
 	e.printf("segments condemned:  %d (%s)%s\n", r.Condemned, formatBytes(r.CondemnBytes), orphans)
 	e.printf("objects repacked:    %d (%s)\n", r.Repacked, formatBytes(r.RepackBytes))
-	if !r.dryRun {
+	switch {
+	case !r.dryRun:
 		e.printf("files deleted:       %d\n", r.Deleted)
+	case r.condemned > 0:
+		e.printf("files left over:     %d\n", r.condemned)
 	}
 }
 
@@ -162,6 +172,7 @@ type pruneSummary struct {
 	UnusedPercent  float64 `json:"unused_percent_after_prune"`
 
 	Snapshots        uint64     `json:"snapshots_collected"`
+	Kept             uint64     `json:"snapshots_kept"` // forgotten, by policies that keep them
 	Expired          uint64     `json:"sessions_expired"`
 	Condemned        uint64     `json:"segments_condemned"`
 	CondemnedSize    uint64     `json:"segments_condemned_size"`

@@ -5,9 +5,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"encoding/binary"
-	"fmt"
 	"os"
-	"strconv"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -40,31 +38,6 @@ func withKeys(location string, use func(context.Context, *repo.Repo, *repo.State
 		return err
 	}
 	return use(ctx, r, state, keys)
-}
-
-// forgetOldest forgets the oldest n snapshots.
-func forgetOldest(location string, n int) error {
-	return withKeys(location, func(ctx context.Context, r *repo.Repo, state *repo.State, keys *seal.Keys) error {
-		if n > len(state.Snapshots) {
-			return fmt.Errorf("there are %d snapshots", len(state.Snapshots))
-		}
-		var ids []object.ID
-		for i := range n {
-			ids = append(ids, state.Snapshots[i].ID)
-		}
-		_, err := r.Forget(ctx, keys.Admin(), ids, nil)
-		return err
-	})
-}
-
-// scriptForgetOldest is the script command "forgetoldest N".
-func scriptForgetOldest(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: forgetoldest N")
-	}
-	n, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	ts.Check(forgetOldest(ts.Getenv("BLUESKY_REPOSITORY"), n))
 }
 
 // scriptNewerOp is the script command "newerop": it adds a generation with an op

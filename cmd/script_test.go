@@ -98,15 +98,14 @@ func TestScripts(t *testing.T) {
 			return os.Getuid() == 0, nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exitcode":     scriptExitCode,
-			"messages":     scriptMessages,
-			"member":       scriptMember,
-			"document":     scriptDocument,
-			"damage":       scriptDamage,
-			"oddnames":     scriptOddNames,
-			"forgetoldest": scriptForgetOldest,
-			"newerop":      scriptNewerOp,
-			"garbage":      scriptGarbage,
+			"exitcode": scriptExitCode,
+			"messages": scriptMessages,
+			"member":   scriptMember,
+			"document": scriptDocument,
+			"damage":   scriptDamage,
+			"oddnames": scriptOddNames,
+			"newerop":  scriptNewerOp,
+			"garbage":  scriptGarbage,
 		},
 	})
 }

@@ -47,17 +47,18 @@ func (p *Plan) Apply(ctx context.Context, cleaner crypto.Signer, progress Progre
 			return nil, err
 		}
 	}
+	damaged := c.damage(ctx)
 	result := &Result{Stats: p.Stats, ReadBytes: c.Read + p.headers.Bytes, WrittenBytes: c.Written, DamagedCopies: c.Failed}
 	if err := deleteCondemned(ctx, p.repo, cleaner, p.options, result, progress); err != nil {
-		return result, err
+		return result, errors.Join(err, damaged)
 	}
 	deleted, err := raiseFloor(ctx, p.repo, cleaner, p.options)
 	result.Deleted += deleted
-	return result, errors.Join(err, c.damage(ctx))
+	return result, errors.Join(err, damaged)
 }
 
-// damage returns what kept segments from being cleaned, unless they have gone
-// meanwhile: then another cleaner has moved what was in them.
+// damage returns what kept segments from being cleaned. It forgets those that
+// have gone meanwhile: another cleaner has moved what was in them.
 func (c *copier) damage(ctx context.Context) error {
 	if len(c.Failed) == 0 {
 		return nil
@@ -66,9 +67,12 @@ func (c *copier) damage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	failed := c.Failed
+	c.Failed = map[pack.Name]error{}
 	for s := range view.Segments() {
-		if failed := c.Failed[s.Name]; failed != nil {
-			err = errors.Join(err, fmt.Errorf("%w: segment %s was left as it is: %w", ErrDamaged, s.Name, failed))
+		if cause := failed[s.Name]; cause != nil {
+			c.Failed[s.Name] = cause
+			err = errors.Join(err, fmt.Errorf("%w: segment %s was left as it is: %w", ErrDamaged, s.Name, cause))
 		}
 	}
 	return err
@@ -162,7 +166,7 @@ func (a *assembly) append(ctx context.Context, cleaner crypto.Signer) error {
 // again plans on the newest state. Of what was to be condemned it takes what
 // still can be, and nothing that would have to be copied first.
 func (c *copier) again(ctx context.Context, old *Plan, victims map[pack.Name]bool, progress Progress) (*Plan, error) {
-	b, err := openBase(ctx, old.repo)
+	b, err := old.options.open(ctx, old.repo, progress)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type base struct {
 	headers headers
 	times   []repo.StoreTime          // of the snapshots that have none yet
 	expired map[object.SessionID]bool // unfinished sessions that this clean ends
+	anew    bool                      // counts and space are of all runs, and not those that are stored
 	own     map[repo.Name]bool        // copies of this prune, which no generation names yet
 }
 
@@ -34,6 +35,27 @@ type place struct{ part, row int }
 // openBase returns the state of the base with the error, where that comes of
 // what belongs to the state.
 func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
+	b, err := openView(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if b.counts, err = b.loadCounts(ctx); err != nil {
+		return b, err
+	}
+	b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, b.state.Space)
+	return b, damaged(err)
+}
+
+// open is openBase, or openAnew where the options ask for that.
+func (o *Options) open(ctx context.Context, r *repo.Repo, progress Progress) (*base, error) {
+	if o.Recount {
+		return openAnew(ctx, r, o.Folder, progress)
+	}
+	return openBase(ctx, r)
+}
+
+// openView opens a base without what was counted.
+func openView(ctx context.Context, r *repo.Repo) (*base, error) {
 	state, view, err := r.Current(ctx)
 	if err != nil {
 		return nil, err
@@ -50,11 +72,7 @@ func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
 		}
 		b.runs = append(b.runs, run)
 	}
-	if b.counts, err = b.loadCounts(ctx); err != nil {
-		return b, err
-	}
-	b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, state.Space)
-	return b, damaged(err)
+	return b, nil
 }
 
 // loadCounts reads the counts of the runs that are counted. One without counts
@@ -97,7 +115,7 @@ func (b *base) tables(ctx context.Context, list []repo.TableRef) ([]refcount.Tab
 	return tables, nil
 }
 
-func (b *base) counted(part int) bool { return b.state.Counted(&b.state.Runs[part]) }
+func (b *base) counted(part int) bool { return b.anew || b.state.Counted(&b.state.Runs[part]) }
 
 // protected reports whether nothing in a segment may be touched, because its
 // session goes on (R10).

@@ -217,7 +217,6 @@ func (b *bed) live() map[object.ID]int {
 		}
 		o, _, err := r.Sealed(b.Context(), id)
 		if err != nil {
-			b.explain(id)
 			b.Fatalf("object %s: %v", id, err)
 		}
 		seen[id] = len(o.Bytes)
@@ -271,6 +270,13 @@ func (b *bed) tryBackUp(t *tree) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Commit(b.Context(), b.fill(s, t))
+	add := b.fill(s, t)
+	if b.rand.IntN(2) == 0 {
+		err = s.AddRun(b.Context())
+		add = b.fill(s, b.change(t, 1))
+	}
+	if err == nil {
+		_, err = s.Commit(b.Context(), add)
+	}
 	return errors.Join(err, s.Close())
 }

@@ -64,7 +64,7 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 		progress = NoProgress{}
 	}
 	for attempt := 1; ; attempt++ {
-		b, err := openBase(ctx, r)
+		b, err := options.open(ctx, r, progress)
 		if b == nil {
 			return nil, err
 		}
@@ -330,7 +330,7 @@ func (p *Plan) spareCopies() uint64 {
 // Empty reports whether there is nothing to write down: nothing was registered
 // since the last clean, nothing dies and nothing goes.
 func (p *Plan) Empty() bool {
-	return len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.base.times) == 0 &&
+	return !p.anew && len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.base.times) == 0 &&
 		len(p.expired) == 0 && !slices.ContainsFunc(p.state.Runs, func(r repo.Run) bool { return !p.state.Counted(&r) })
 }
 

@@ -89,7 +89,7 @@ type auditor struct {
 	trusted trust
 
 	genesis *State
-	from    uint64 // the first generation that is read
+	from    uint64      // the first generation that is read
 	state   *State      // after the generation before; nil while the chain is broken
 	last    object.Hash // of the bytes of the generation before, zero if it is missing
 	broken  uint64      // first generation that does not verify, 0 for none
