@@ -79,7 +79,11 @@ func (h *history) all(ctx context.Context, scratch string) ([]*pruned, error) {
 	}
 	var list []*pruned
 	for _, p := range patterns {
-		done, err := h.play(ctx, p, filepath.Join(scratch, p.name))
+		folder := filepath.Join(scratch, p.name)
+		done, err := h.play(ctx, p, folder)
+		if err == nil {
+			err = os.RemoveAll(folder)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}

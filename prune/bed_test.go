@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
+	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -176,9 +178,26 @@ func (b *bed) fill(s *repo.Session, t *tree) repo.AddSnapshot {
 		}
 		leaves = append(leaves, b.add(s, t.seeds[i], object.KindInodes, refs...))
 	}
-	root := b.add(s, b.fresh(), object.KindImap, leaves...)
+	root := b.add(s, b.fresh(), object.KindImap, b.nodes(s, leaves)...)
 	id := b.add(s, b.fresh(), object.KindSnapshot, root)
 	return repo.AddSnapshot{ID: id, Root: root, Time: object.TimeOf(testTime), Series: repo.Series{1}}
+}
+
+// nodes adds the nodes of a map above many leaves, so that no root refers to
+// more than 32.
+func (b *bed) nodes(s *repo.Session, below []object.ID) []object.ID {
+	for len(below) > 32 {
+		var level []object.ID
+		for refs := range slices.Chunk(below, 32) {
+			h := fnv.New64()
+			for _, id := range refs {
+				h.Write(id[:])
+			}
+			level = append(level, b.add(s, h.Sum64(), object.KindImap, refs...))
+		}
+		below = level
+	}
+	return below
 }
 
 func (b *bed) forget(ids ...object.ID) {

@@ -1,8 +1,10 @@
 package prune
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -154,15 +156,28 @@ func (p *Plan) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range wasteful {
-		if unused <= limit {
-			break
-		}
-		chosen = append(chosen, s)
-		unused -= s.unused()
-	}
-	p.condemn(p.within(chosen))
+	p.condemn(p.within(append(chosen, enough(wasteful, unused, limit)...)))
 	return nil
+}
+
+// enough returns the first of list, until no more than limit is unused, but for
+// those that can stay after all, because the last one brought more than was
+// missing: of them the most expensive.
+func enough(list []*segment, unused, limit uint64) []*segment {
+	n := 0
+	for ; n < len(list) && unused > limit; n++ {
+		unused -= list[n].unused()
+	}
+	chosen := slices.Clone(list[:n])
+	slices.SortStableFunc(chosen, func(a, b *segment) int { return cmp.Compare(b.live(), a.live()) })
+	stays := map[*segment]bool{}
+	for _, s := range chosen {
+		if unused+s.unused() <= limit {
+			unused += s.unused()
+			stays[s] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(list[:n]), func(s *segment) bool { return stays[s] })
 }
 
 // maxVictims is how many segments one clean condemns at most: their names fit
@@ -223,9 +238,13 @@ func (p *Plan) wasteful(ctx context.Context, unused, limit uint64, chosen map[pa
 }
 
 // byBenefit orders segments by what cleaning one brings for what it costs:
-// (1−u)·age/(1+u), where u is the share that is live. Rosenblum and Ousterhout,
-// The Design and Implementation of a Log-Structured File System, 1991. What is
-// old has shown that it stays; age counts generations.
+// (1−u)·√age/(1+u), where u is the share that is live; age counts generations.
+// What is old has shown that it stays, and what is young may yet die by itself.
+//
+// Rosenblum and Ousterhout, The Design and Implementation of a Log-Structured
+// File System, 1991, have the age itself. With its root less is copied where a
+// limit has to be held, most of all where all dies alike: docs/decisions.md,
+// "Prune". BenchmarkWaste has the figures.
 func (p *Plan) byBenefit(a, b *segment) int {
 	x, y := p.benefit(a), p.benefit(b)
 	switch {
@@ -240,7 +259,7 @@ func (p *Plan) byBenefit(a, b *segment) int {
 func (p *Plan) benefit(s *segment) float64 {
 	u := float64(s.usage.Live) / float64(max(s.usage.Body, 1))
 	age := float64(p.state.Generation - min(s.RegisteredAt, p.state.Generation) + 1)
-	return (1 - u) * age / (1 + u)
+	return (1 - u) * math.Sqrt(age) / (1 + u)
 }
 
 // within keeps of the chosen segments those that the limits of the options
