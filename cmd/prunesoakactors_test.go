@@ -11,6 +11,7 @@ import (
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/restore/treetest"
+	"bluesky/snapshot"
 )
 
 // A sharedTree is a tree that several writers back up. It changes while none of
@@ -258,7 +259,7 @@ func (a *actor) restore(strike bool, id object.ID) {
 // isForgotten reports whether a message says that what was to be restored was
 // forgotten.
 func isForgotten(message string) bool {
-	return strings.Contains(message, repo.ErrForgotten.Error()) || strings.Contains(message, "no snapshot")
+	return strings.Contains(message, repo.ErrForgotten.Error()) || strings.Contains(message, snapshot.ErrNotFound.Error())
 }
 
 // undoForget brings a snapshot back that is not collected yet.
