@@ -64,6 +64,7 @@ const (
 	killedRestore   = "restores killed"
 	wokenRestore    = "restores woken after prunes"
 	checks          = "checks"
+	outrunCheck     = "checks outrun"
 )
 
 // usualEvents are those that a short campaign goes on for until it has met them.
