@@ -259,7 +259,7 @@ func (a *actor) restore(strike bool, id object.ID) {
 // isForgotten reports whether a message says that what was to be restored was
 // forgotten.
 func isForgotten(message string) bool {
-	return strings.Contains(message, repo.ErrForgotten.Error()) || strings.Contains(message, snapshot.ErrNotFound.Error())
+	return strings.Contains(message, "it was forgotten while it was read") || strings.Contains(message, snapshot.ErrNotFound.Error())
 }
 
 // undoForget brings a snapshot back that is not collected yet.
