@@ -33,7 +33,6 @@ type World struct {
 
 	blocks, leaves, maps []object.ID // that were stored at some time
 	refs                 map[object.ID][]object.ID
-	running              []*repo.Session // with something registered, and no end
 	snapshots            int
 }
 
@@ -270,7 +269,6 @@ func (w *World) Interrupt() {
 	w.store(s, t, 1+w.Rand.IntN(len(t.ids)-1))
 	w.must(s.AddRun(w.T.Context()))
 	w.must(s.Close())
-	w.running = append(w.running, s)
 }
 
 // EndOne ends an unfinished session, if there is one.
