@@ -2,6 +2,7 @@ package prune
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"bluesky/object"
@@ -53,4 +54,42 @@ func TestVictimsThatAreGone(t *testing.T) {
 	}
 	b.live()
 	b.sound()
+}
+
+// Who edits a snapshot too late is told what has become of it.
+func TestEditsOfWhatIsGone(t *testing.T) {
+	b := newBed(t, 3)
+	first, second := b.backUp(b.newTree(2, 2)), b.backUp(b.newTree(2, 2))
+	r := b.open()
+	edits := map[string]func(object.ID) error{
+		"forget": func(id object.ID) error {
+			_, err := r.Forget(t.Context(), admin, []object.ID{id}, nil)
+			return err
+		},
+		"undo": func(id object.ID) error {
+			_, err := r.UndoForget(t.Context(), admin, []object.ID{id})
+			return err
+		},
+		"pin": func(id object.ID) error {
+			_, err := r.PinSnapshots(t.Context(), admin, []object.ID{id}, true)
+			return err
+		},
+	}
+	want := func(edit string, id object.ID, text string) {
+		t.Helper()
+		if err := edits[edit](id); err == nil || !strings.HasSuffix(err.Error(), text) {
+			t.Errorf("%s: got %v, want … %s", edit, err, text)
+		}
+	}
+	want("undo", first, "is not forgotten")
+	b.forget(first)
+	want("forget", first, "was forgotten meanwhile")
+	want("pin", first, "was forgotten meanwhile")
+	b.prune(tight)
+	want("undo", first, "it was collected, and its data is deleted")
+	want("forget", first, "was forgotten meanwhile, and its data is deleted")
+	if err := edits["pin"](second); err != nil {
+		t.Fatal(err)
+	}
+	want("forget", second, "is pinned")
 }

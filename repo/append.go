@@ -79,9 +79,34 @@ func (r *Repo) editSnapshots(ctx context.Context, author crypto.Signer, t OpType
 		if len(ids) == 0 {
 			return nil, nil
 		}
+		if err := base.mayEdit(t, ids); err != nil {
+			return nil, err
+		}
 		op, err := NewOp(t, body(ids))
 		return []Op{op}, err
 	})
+}
+
+// mayEdit says why an op of type t over snapshots would be void: mostly, that
+// somebody else was faster.
+func (s *State) mayEdit(t OpType, ids []object.ID) error {
+	for _, id := range ids {
+		snap, live := s.Snapshot(id)
+		forgotten := s.placesForgotten([]object.ID{id}) != nil
+		switch {
+		case t == OpUndoForget && live:
+			return fmt.Errorf("snapshot %s is not forgotten", id.Short())
+		case t == OpUndoForget && !forgotten:
+			return fmt.Errorf("snapshot %s cannot be brought back: it was collected, and its data is deleted", id.Short())
+		case t != OpUndoForget && forgotten:
+			return fmt.Errorf("snapshot %s was forgotten meanwhile", id.Short())
+		case t != OpUndoForget && !live:
+			return fmt.Errorf("snapshot %s was forgotten meanwhile, and its data is deleted", id.Short())
+		case t == OpForget && snap.Pinned:
+			return fmt.Errorf("snapshot %s is pinned", id.Short())
+		}
+	}
+	return nil
 }
 
 // SetPolicy replaces the policy of the repository. The signer is the admin.
