@@ -71,7 +71,7 @@ func (r *Repo) tableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
 func (r *Repo) Marks(ctx context.Context, s *State) (*refcount.Marks, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, parts, err := r.buildIndex(ctx, s)
+	_, parts, err := r.buildIndex(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}
