@@ -55,13 +55,12 @@ func Seal(keys *seal.Keys, session object.SessionID, id object.ID, record tree.S
 func List(ctx context.Context, r *repo.Repo, keys *seal.Keys, state *repo.State) ([]Snapshot, error) {
 	list := make([]Snapshot, len(state.Snapshots))
 	failed := make([]error, len(list))
-	reader := seal.NewReader(r, keys)
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, entry := range state.Snapshots {
 		g.Go(func() error {
 			list[i].Snapshot = entry
-			list[i].Record, failed[i] = open(ctx, reader, keys, entry)
+			list[i].Record, failed[i] = open(ctx, r, keys, entry)
 			return nil
 		})
 	}
@@ -79,7 +78,7 @@ func List(ctx context.Context, r *repo.Repo, keys *seal.Keys, state *repo.State)
 }
 
 // open returns the record of one entry.
-func open(ctx context.Context, reader *seal.Reader, keys *seal.Keys, entry repo.Snapshot) (tree.Snapshot, error) {
+func open(ctx context.Context, r *repo.Repo, keys *seal.Keys, entry repo.Snapshot) (tree.Snapshot, error) {
 	plain, err := keys.OpenSummary(entry.Session, entry.ID, entry.Summary)
 	if err == nil {
 		var record *tree.Snapshot
@@ -87,7 +86,7 @@ func open(ctx context.Context, reader *seal.Reader, keys *seal.Keys, entry repo.
 			return *record, nil
 		}
 	}
-	record, objectErr := Load(ctx, reader, entry)
+	record, objectErr := Load(ctx, seal.NewReader(r.Of(entry.ID), keys), entry)
 	if objectErr != nil {
 		return tree.Snapshot{}, fmt.Errorf("snapshot %s: %w", entry.ID.Short(), errors.Join(err, objectErr))
 	}
