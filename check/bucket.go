@@ -17,7 +17,7 @@ import (
 type listing struct {
 	segments map[pack.Name]int64 // sizes
 	runs     map[index.RunName]int64
-	others   map[string]struct{} // keys of checkpoints, and of what version 1 does not write
+	others   map[string]struct{} // keys of checkpoints and tables
 	slots    []seal.SlotID
 }
 
@@ -98,44 +98,66 @@ func (c *checker) sizeOf(ctx context.Context, key string, size int64, listed boo
 	return entry.Size, err
 }
 
-// findOrphans notes what the state does not name: files of backups that did
-// not get as far as a generation, or of those that are running.
-func (c *checker) findOrphans() {
-	segments := newSummary(c.book, "no run names it: a backup that was interrupted, or is running, has left it")
-	known := map[pack.Name]struct{}{}
+// findOrphans notes what neither the state nor the newest one names: files of
+// backups that did not get as far as a generation, or of those that are running.
+func (c *checker) findOrphans(ctx context.Context) {
 	for _, s := range c.segments {
-		known[s.Name] = struct{}{}
+		delete(c.listed.segments, s.Name)
 	}
-	for name := range c.listed.segments {
-		_, named := known[name]
-		if _, condemned := c.state.Condemned[repo.SegmentName(name)]; !named && !condemned && !c.lostRun {
+	for name := range c.state.Names() {
+		c.listed.forget(name)
+	}
+	for _, ref := range c.checkpoints { // the newest one alone is in the state
+		delete(c.listed.others, ref.Name.Key())
+	}
+	if c.listed.empty() {
+		return
+	}
+	if segments, names, err := c.knownSince(ctx); err == nil { // else these are noted, too
+		for name := range segments {
+			delete(c.listed.segments, name)
+		}
+		for name := range names {
+			c.listed.forget(name)
+		}
+	}
+
+	const left = "names it: a backup that was interrupted, or is running, has left it"
+	segments := newSummary(c.book, "no run "+left)
+	if !c.lostRun {
+		for name := range c.listed.segments {
 			segments.add(name.Key())
 		}
 	}
 	segments.close()
-
-	runs := newSummary(c.book, "no generation names it: a backup that was interrupted, or is running, has left it")
-	for _, run := range c.state.Runs {
-		delete(c.listed.runs, run.Name)
-	}
+	runs := newSummary(c.book, "no generation "+left)
 	for name := range c.listed.runs {
 		runs.add(name.Key())
 	}
 	runs.close()
-
-	others := newSummary(c.book, "no generation names it: a writer that was interrupted has left it")
-	for _, ref := range c.checkpoints {
-		delete(c.listed.others, ref.Name.Key())
-	}
+	others := newSummary(c.book, "no generation names it: a writer that was interrupted, or is running, has left it")
 	for key := range c.listed.others {
 		others.add(key)
 	}
 	others.close()
-
 	if segments.n+runs.n+others.n > 0 {
 		c.book.suggestPrune()
 	}
 }
+
+// forget takes a file out of the listing.
+func (l *listing) forget(name repo.Name) {
+	switch name.Folder {
+	case repo.FolderSegments:
+		delete(l.segments, pack.Name(name.ID))
+	case repo.FolderRuns:
+		delete(l.runs, index.RunName(name.ID))
+	default:
+		delete(l.others, name.Key())
+	}
+}
+
+func (l *listing) empty() bool { return len(l.segments)+len(l.runs)+len(l.others) == 0 }
 
 // A summary is one note about many files.
 type summary struct {

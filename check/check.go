@@ -127,11 +127,13 @@ type checker struct {
 	state       *repo.State
 	checkpoints []repo.CheckpointRef // all that the log records
 	listed      listing
-	runs        []openRun     // those that are right
-	index       *index.Index  // of runs
-	segments    []*segment    // of runs, not condemned
-	lostRun     bool          // some run could not be opened
+	runs        []openRun    // those that are right
+	index       *index.Index // of runs
+	segments    []*segment   // of runs, in use
+	lostRun     bool         // some run could not be opened
+	later       meanwhile
 	chosen      bool          // the check came to reading segments whole
+	takenWhole  atomic.Uint64 // segments that were to be read whole and that a cleaner took
 	lengths     *blockLengths // nil unless blocks were opened
 	bytes       atomic.Uint64 // read from the bucket
 	unread      atomic.Uint64 // files that could not be read
@@ -145,6 +147,7 @@ type checker struct {
 type counts struct {
 	generations, checkpoints, objects, inodes uint64
 	slots                                     int
+	forgotten                                 int    // snapshots, while they were checked
 	wanted, whole                             volume // segments that have a header; those of them that were chosen to be read
 	opened                                    atomic.Uint64
 }
@@ -164,12 +167,13 @@ type segment struct {
 	run     int // in checker.runs
 	ordinal uint32
 	absent  bool // it cannot be read, or its header is not what the run says
+	taken   bool // absent, because a cleaner took it meanwhile
 	whole   bool // all of it is read, or was
 }
 
 func (c *checker) run(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		c.checkLog, c.list, c.checkSlots, c.openRuns, c.checkSegments, c.checkSnapshots,
+		c.begin, c.list, c.checkSlots, c.checkSegments, c.checkTables, c.checkSnapshots,
 	}
 	if c.options.reads() {
 		steps = append(steps, c.readData)

@@ -34,14 +34,14 @@ type graph struct {
 
 func newGraph(c *checker) *graph {
 	g := &graph{c: c, missing: map[object.ID]object.ID{}, roots: map[object.ID]object.ID{}}
-	for _, snap := range c.state.Snapshots {
+	for snap := range c.state.AllSnapshots() {
 		g.roots[snap.ID] = snap.Root
 	}
 	return g
 }
 
-// check checks the refs of all objects of a segment.
-func (g *graph) check(h *pack.Header) {
+// check checks the refs of the live objects of a segment.
+func (g *graph) check(h *pack.Header, live []bool) {
 	kinds := make([]object.Kind, len(h.External)) // 0 is missing
 	for i, id := range h.External {
 		if at := g.c.index.Lookup(id); len(at) > 0 {
@@ -49,11 +49,13 @@ func (g *graph) check(h *pack.Header) {
 		}
 	}
 	for i := range h.Objects {
-		g.object(h, i, kinds)
+		if live[i] {
+			g.object(h, i, kinds, live)
+		}
 	}
 }
 
-func (g *graph) object(h *pack.Header, i int, external []object.Kind) {
+func (g *graph) object(h *pack.Header, i int, external []object.Kind, live []bool) {
 	o, refs := &h.Objects[i], h.Ordinals(i)
 	if least, most := refCount(o.Kind); len(refs) < least || most >= 0 && len(refs) > most {
 		g.c.book.add(Error, h.Name.Key(), fmt.Sprintf("object %s, a %s, has %d refs", o.ID.Short(), o.Kind, len(refs)))
@@ -64,7 +66,9 @@ func (g *graph) object(h *pack.Header, i int, external []object.Kind) {
 	for _, ref := range refs {
 		kind := object.Kind(0)
 		if n := uint32(len(h.Objects)); ref < n {
-			kind = h.Objects[ref].Kind
+			if kind = h.Objects[ref].Kind; !live[ref] && len(g.c.index.Lookup(h.Objects[ref].ID)) == 0 {
+				kind = 0
+			}
 		} else {
 			kind = external[ref-n]
 		}
@@ -125,11 +129,11 @@ func refCount(kind object.Kind) (least, most int) {
 	return 0, -1
 }
 
-// checkSnapshots checks that the object and the root of each live snapshot are
-// visible, and of the kinds that belong there.
+// checkSnapshots checks that the object and the root of each snapshot that is
+// live, or can be so again, are visible, and of the kinds that belong there.
 func (c *checker) checkSnapshots(context.Context) error {
-	for i := range c.state.Snapshots {
-		c.checkRoot(&c.state.Snapshots[i])
+	for snap := range c.state.AllSnapshots() {
+		c.checkRoot(snap)
 	}
 	return nil
 }

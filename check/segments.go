@@ -9,13 +9,39 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/refcount"
 	"bluesky/repo"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// openRuns reads every registered run from the bucket, verifies it, and makes
-// the index of those that are right.
+// openIndex reads every registered run from the bucket, verifies it, and makes
+// the index of those that are right. Without the marks nobody knows which of
+// their rows are live, and the check ends.
+func (c *checker) openIndex(ctx context.Context) error {
+	if err := c.openRuns(ctx); err != nil {
+		return err
+	}
+	runs := make([]*index.Run, len(c.runs))
+	for i := range c.runs {
+		runs[i] = c.runs[i].run
+	}
+	marks, err := c.repo.FetchMarks(ctx, c.state, runs)
+	if err != nil {
+		for _, ref := range c.state.Marks {
+			if c.isTaken(ctx, repo.TableName(ref.Name), err) {
+				return errMoved
+			}
+		}
+		if end := c.failed(ctx, "cnt/", nil, err); end != nil {
+			return end
+		}
+		return fmt.Errorf("the check cannot go on: which objects are live is not known: %w", err)
+	}
+	c.makeIndex(marks)
+	return nil
+}
+
 func (c *checker) openRuns(ctx context.Context) error {
 	registered := c.state.Runs
 	c.progress.Phase("read the runs of the index", uint64(len(registered)))
@@ -29,6 +55,9 @@ func (c *checker) openRuns(ctx context.Context) error {
 			if opened[i], err = c.repo.FetchRun(gctx, run); err == nil {
 				c.bytes.Add(run.Size)
 				return nil
+			}
+			if c.isTaken(gctx, repo.RunName(run.Name), err) {
+				return errMoved
 			}
 			c.book.suggestRepair()
 			return c.failed(gctx, run.Name.Key(), nil, err)
@@ -44,27 +73,30 @@ func (c *checker) openRuns(ctx context.Context) error {
 		}
 		c.runs = append(c.runs, openRun{registered[i], run})
 	}
-	return c.makeIndex()
+	return nil
 }
 
-func (c *checker) makeIndex() error {
+func (c *checker) makeIndex(marks *refcount.Marks) {
 	parts := make([]index.Part, len(c.runs))
 	for i, run := range c.runs {
-		parts[i] = index.Part{Run: run.run, At: run.Generation, Cleaned: run.Cleaned}
+		of := marks.Of(run.Name)
+		parts[i] = index.Part{
+			Run: run.run, At: run.Generation, Cleaned: run.Cleaned, Dead: of.DeadRows(), Gone: of.GoneSegments(),
+		}
 	}
 	c.index = index.New(parts, func(name pack.Name) bool { _, ok := c.state.Condemned[repo.SegmentName(name)]; return ok })
 	c.counts.objects = uint64(c.index.Len())
 	c.collectSegments()
-	return nil
 }
 
 // collectSegments lists the segments of the runs and checks what the segment
 // tables say of registration.
 func (c *checker) collectSegments() {
 	seen := map[pack.Name]index.RunName{}
-	for i, run := range c.runs {
+	for i := range c.runs {
+		run := &c.runs[i]
 		for ordinal, s := range run.run.Segments() {
-			if _, condemned := c.state.Condemned[repo.SegmentName(s.Name)]; condemned {
+			if !c.index.ShowsSegment(i, ordinal) {
 				continue
 			}
 			if first, twice := seen[s.Name]; twice {
@@ -72,23 +104,35 @@ func (c *checker) collectSegments() {
 				continue
 			}
 			seen[s.Name] = run.Name
-			switch {
-			case s.Session != run.Session:
-				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s is of session %s, the run of %s", s.Name, s.Session, run.Session))
-			case s.RegisteredAt != 0: // only a merged run has such, and there are none yet
-				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s claims to be of generation %d, the run is of %d", s.Name, s.RegisteredAt, run.Generation))
+			if text := run.judge(&s); text != "" {
+				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s %s", s.Name, text))
 			}
 			c.segments = append(c.segments, &segment{Segment: s, run: i, ordinal: uint32(ordinal)})
 		}
 	}
 }
 
+// judge returns what is wrong with what a run says of the registration of one of
+// its segments, "" if nothing is.
+func (r *openRun) judge(s *index.Segment) string {
+	switch {
+	case r.Cleaned && s.RegisteredAt > r.Generation, !r.Cleaned && s.RegisteredAt != 0:
+		return fmt.Sprintf("claims to be of generation %d, the run is of %d", s.RegisteredAt, r.Generation)
+	case !r.Cleaned && s.Session != r.Session:
+		return fmt.Sprintf("is of session %s, the run of %s", s.Session, r.Session)
+	}
+	return ""
+}
+
+// merged reports whether a segment was taken over from a run that a clean has
+// merged: its dead rows were left out.
+func (r *openRun) merged(s *index.Segment) bool { return r.Cleaned && s.RegisteredAt != 0 }
+
 // checkSegments compares every segment with its run: that it is there, as long
 // as the run says, that its header is the one that was registered, and that
 // rows and header name the same objects. What the objects refer to must be
 // visible.
 func (c *checker) checkSegments(ctx context.Context) error {
-	c.findOrphans()
 	c.progress.Phase("compare segment headers with the index", uint64(len(c.segments)))
 	graph := newGraph(c)
 	g, gctx := errgroup.WithContext(ctx)
@@ -103,7 +147,7 @@ func (c *checker) checkSegments(ctx context.Context) error {
 			defer c.progress.Step(1)
 			h, err := c.checkSegment(gctx, s, own)
 			if h != nil {
-				graph.check(h)
+				graph.check(h, c.live(s, h, own))
 			}
 			return err
 		})
@@ -113,6 +157,18 @@ func (c *checker) checkSegments(ctx context.Context) error {
 	}
 	graph.report()
 	return nil
+}
+
+// live returns which objects of a segment are visible by a row of it.
+func (c *checker) live(s *segment, h *pack.Header, rows []uint32) []bool {
+	live := make([]bool, len(h.Objects))
+	for _, n := range rows {
+		row := c.runs[s.run].run.Row(int(n))
+		if i, ok := h.Locate(row.ID, row.Offset); ok {
+			live[i] = c.index.Shows(s.run, int(n))
+		}
+	}
+	return live
 }
 
 // rowsBySegment returns, for each segment of the run, the numbers of its rows
@@ -171,9 +227,13 @@ func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (
 	return h, nil
 }
 
-// lose records that no object of a segment is to be had.
+// lose records that no object of a segment is to be had, unless a cleaner has
+// taken it meanwhile.
 func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, err error) error {
 	s.absent = true
+	if s.taken = c.isTaken(ctx, repo.SegmentName(s.Name), err); s.taken {
+		return nil
+	}
 	c.book.breakSegment(s.Name)
 	ids := make([]object.ID, len(rows))
 	for i, n := range rows {
@@ -202,14 +262,15 @@ type copyOf struct {
 }
 
 // withoutCopy notes that the copies of ids in s are bad, and returns those of
-// ids that have no other.
+// ids that are visible and have no other.
 func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 	c.badMu.Lock()
 	defer c.badMu.Unlock()
 	var lost []object.ID
 	for _, id := range ids {
 		c.bad[copyOf{s.Name, id}] = struct{}{}
-		if !slices.ContainsFunc(c.index.Lookup(id), func(at index.Location) bool {
+		copies := c.index.Lookup(id)
+		if len(copies) > 0 && !slices.ContainsFunc(copies, func(at index.Location) bool {
 			_, bad := c.bad[copyOf{at.Segment.Name, id}]
 			return !bad
 		}) {
@@ -220,20 +281,26 @@ func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 }
 
 // compareRows checks that the rows of a segment and its header name the same
-// objects in the same places.
+// objects in the same places. Of a segment whose run was merged only those that
+// were live then have rows.
 func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) {
-	key := c.runs[s.run].Name.Key()
-	if len(rows) != len(h.Objects) {
+	run := &c.runs[s.run]
+	key := run.Name.Key()
+	if len(rows) != len(h.Objects) && !run.merged(&s.Segment) {
 		c.book.add(Error, key, fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
 		c.book.suggestRepair()
 		return
 	}
-	for i, n := range rows {
-		row, o := c.runs[s.run].run.Row(int(n)), &h.Objects[i]
-		if row.ID != o.ID || row.Sum != o.Sum || row.Offset != o.Offset || row.Length != o.Length || row.Kind != o.Kind {
+	for _, n := range rows {
+		row := run.run.Row(int(n))
+		if i, ok := h.Locate(row.ID, row.Offset); !ok || !sameObject(&row, &h.Objects[i]) {
 			c.book.damaged(key, c.withoutCopy(s, []object.ID{row.ID}), fmt.Sprintf(
-				"its row for object %s and the header of segment %s, object %d, disagree", row.ID.Short(), s.Name, i))
+				"its row for object %s at offset %d disagrees with the header of segment %s", row.ID.Short(), row.Offset, s.Name))
 			c.book.suggestRepair()
 		}
 	}
+}
+
+func sameObject(row *index.Row, o *pack.Object) bool {
+	return row.Sum == o.Sum && row.Length == o.Length && row.Kind == o.Kind
 }

@@ -51,10 +51,7 @@ func (r *Repo) TableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
 }
 
 func (r *Repo) tableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
-	right := func(data []byte) bool {
-		end := len(data) - len(ref.Hash)
-		return int64(len(data)) == ref.Size && end >= 0 && object.HashBytes("table", data[:end]) == ref.Hash
-	}
+	right := func(data []byte) bool { return isTable(ref, data) }
 	data, err := r.cache.Blob(ctx, ref.Name, right, func(ctx context.Context) ([]byte, error) {
 		return r.store.Get(ctx, ref.Name.Key(), ref.Size)
 	})
@@ -65,6 +62,12 @@ func (r *Repo) tableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
 		return nil, fmt.Errorf("table %s: %w: it is not the one that the log names", ref.Name, object.ErrCorrupt)
 	}
 	return data, nil
+}
+
+// isTable reports whether data is the table that ref names.
+func isTable(ref TableRef, data []byte) bool {
+	end := len(data) - len(ref.Hash)
+	return int64(len(data)) == ref.Size && end >= 0 && object.HashBytes("table", data[:end]) == ref.Hash
 }
 
 // Marks returns the marks of s, whose index the caller has.

@@ -162,6 +162,31 @@ func (s *State) Roots() iter.Seq[object.ID] {
 	}
 }
 
+// Names goes through the files that s names, but for segments that are in use:
+// those stand in its runs.
+func (s *State) Names() iter.Seq[Name] {
+	return func(yield func(Name) bool) {
+		for name := range s.Condemned {
+			if !yield(name) {
+				return
+			}
+		}
+		for i := range s.Runs {
+			if !yield(RunName(s.Runs[i].Name)) {
+				return
+			}
+		}
+		for _, ref := range slices.Concat(s.Marks, s.Counts, s.Space) {
+			if !yield(TableName(ref.Name)) {
+				return
+			}
+		}
+		if s.Checkpoint != nil {
+			yield(CheckpointNamed(s.Checkpoint.Name))
+		}
+	}
+}
+
 // Unfinished returns the sessions that have registered something and have not
 // ended, ascending by id.
 func (s *State) Unfinished() []object.SessionID {
