@@ -47,6 +47,8 @@ type site struct {
 
 	keys *seal.Keys // as the password gave them the last time; nil asks it again
 	id   repo.Identity
+
+	progress backup.Progress // of backups
 }
 
 func newSite(t *testing.T, bucket func() driver.Bucket) *site {
@@ -173,7 +175,7 @@ func (s *site) backup(ctx context.Context, t *testing.T, often int) error {
 			o.Now = clock(often)
 		}
 		o.Parent = snapshot.Latest(list, o.Host, o.Paths)
-		result, err := backup.Run(ctx, r, keys, o, nil)
+		result, err := backup.Run(ctx, r, keys, o, s.progress)
 		if err != nil {
 			return err
 		}
