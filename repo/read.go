@@ -91,6 +91,8 @@ func (r *Repo) buildIndex(ctx context.Context, s *State, around bool) (*index.In
 		}
 		r.problem(fmt.Errorf("%w; what is dead is taken for live", err))
 	}
+	r.judgeFetched(ctx, s, parts)
+	r.keepTables(s)
 	return index.New(parts, func(name pack.Name) bool { return s.isCondemned(SegmentName(name)) }), parts, nil
 }
 
@@ -98,7 +100,7 @@ func (r *Repo) buildIndex(ctx context.Context, s *State, around bool) (*index.In
 // are lost. It needs r.mu.
 func (r *Repo) openRuns(ctx context.Context, s *State, around bool) error {
 	opened := make([]*index.Run, len(s.Runs))
-	lost := make([]error, len(s.Runs))
+	lost, isNew := make([]error, len(s.Runs)), make([]bool, len(s.Runs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readAhead)
 	for i, run := range s.Runs {
@@ -107,6 +109,7 @@ func (r *Repo) openRuns(ctx context.Context, s *State, around bool) error {
 		}
 		g.Go(func() (err error) {
 			opened[i], err = r.openRun(gctx, run.AddRun, func(ctx context.Context) ([]byte, error) {
+				isNew[i] = true
 				return r.store.Get(ctx, run.Name.Key(), int64(run.Size))
 			})
 			if around && isLost(err) {
@@ -116,15 +119,21 @@ func (r *Repo) openRuns(ctx context.Context, s *State, around bool) error {
 		})
 	}
 	err := g.Wait()
-	for i, cause := range lost {
-		if name := s.Runs[i].Name; cause != nil && !r.lost[name] {
-			r.lost[name] = true
+	for i := range s.Runs {
+		run := &s.Runs[i]
+		if cause := lost[i]; cause != nil && !r.lost[run.Name] {
+			r.lost[run.Name] = true
 			r.problem(fmt.Errorf("%w; what stands in no other run cannot be read", cause))
 		}
-	}
-	for i, run := range opened {
-		if run != nil {
-			r.runs[s.Runs[i].Name] = run
+		if opened[i] == nil {
+			continue
+		}
+		r.runs[run.Name] = opened[i]
+		if run.Cleaned && isNew[i] {
+			r.fetched[run.Name] = true
+		}
+		if run.Cleaned {
+			r.readInvented(run.Name)
 		}
 	}
 	return err

@@ -24,7 +24,10 @@ import (
 
 	"bluesky/index"
 	"bluesky/object"
+	"bluesky/refcount"
 	"bluesky/store"
+
+	"github.com/RoaringBitmap/roaring/v2"
 )
 
 // Errors that callers branch on.
@@ -81,8 +84,11 @@ type Repo struct {
 	// log, or has taken as it was when it knew nothing else.
 	verified *CheckpointRef
 	runs     map[index.RunName]*index.Run
-	lost     map[index.RunName]bool // runs that were passed over
-	view     view                   // the last that was asked for
+	lost     map[index.RunName]bool            // runs that were passed over
+	view     view                              // the last that was asked for
+	tables   map[refcount.TableName][]byte     // marks of that one, where there is no cache
+	fetched  map[index.RunName]bool            // runs of cleans that nobody has judged yet
+	invented map[index.RunName]*roaring.Bitmap // rows that are not believed
 
 	problems []error
 }
@@ -129,6 +135,9 @@ func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) 
 		segments: newSegmentCache(st),
 		runs:     map[index.RunName]*index.Run{},
 		lost:     map[index.RunName]bool{},
+		tables:   map[refcount.TableName][]byte{},
+		fetched:  map[index.RunName]bool{},
+		invented: map[index.RunName]*roaring.Bitmap{},
 	}
 	if r.options.CacheDir != "" {
 		r.cache, err = index.OpenCache(r.options.CacheDir)

@@ -67,6 +67,7 @@ type Run struct {
 	Session    object.SessionID
 	Signer     PublicKey
 	op         Op
+	origin     *origin // of a cleaned one; nil where it is not known
 }
 
 // A Snapshot is a live root. Pinned is as it is now.
