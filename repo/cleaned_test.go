@@ -29,7 +29,9 @@ func keyOf(seed byte) ed25519.PrivateKey {
 
 var admin, writer, cleaner = keyOf(1), keyOf(2), keyOf(3)
 
-func public(k ed25519.PrivateKey) repo.PublicKey { return repo.PublicKey(k.Public().(ed25519.PublicKey)) }
+func public(k ed25519.PrivateKey) repo.PublicKey {
+	return repo.PublicKey(k.Public().(ed25519.PublicKey))
+}
 
 // A bed is a repository in memory of objects whose bytes are arbitrary.
 type bed struct {
