@@ -88,7 +88,7 @@ func documentedImports(t *testing.T) map[string]string {
 // TestKeylessPackagesDoNotReachSeal: whoever cleans or verifies without the
 // key is built from packages that could not decrypt if they wanted to.
 func TestKeylessPackagesDoNotReachSeal(t *testing.T) {
-	deps := goList(t, append([]string{"-deps"}, "./object", "./store/...", "./pack", "./index", "./refcount", "./repo", "./prune")...)
+	deps := goList(t, append([]string{"-deps"}, "./object", "./store/...", "./pack", "./index", "./refcount", "./repo", "./forget", "./prune")...)
 	if !slices.Contains(deps, "bluesky/pack") {
 		t.Fatal("go list -deps shows no bluesky/pack: this test has lost its grip")
 	}

@@ -129,6 +129,9 @@ func attempt(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options
 	if err := b.walk(ctx); err != nil {
 		return Result{}, err
 	}
+	if err := target.EndData(); err != nil {
+		return Result{}, err
+	}
 	root, err := b.finishMap(ctx)
 	if err != nil {
 		return Result{}, err

@@ -42,7 +42,9 @@ func (c *counts) record(s sinkStats) tree.Counts {
 
 // A rhythm says when a long backup registers what it has: every half hour, every
 // 8 GiB, or every quarter of a million objects. So a crash loses no more than
-// that, and the memory that each object takes until then is bounded.
+// that, and the memory that each object takes until then is bounded. Where
+// nothing is new for half a day it says so as well, for what the session has
+// registered is protected for 7 days from its last generation (R10).
 type rhythm struct {
 	now     func() time.Time
 	last    time.Time
@@ -54,6 +56,7 @@ const (
 	runEvery   = 30 * time.Minute
 	runBytes   = 8 << 30
 	runObjects = 1 << 18
+	idleEvery  = 12 * time.Hour // a generation a day, and as much again between two looks
 )
 
 func newRhythm(now func() time.Time) rhythm { return rhythm{now: now, last: now()} }
@@ -62,11 +65,15 @@ func newRhythm(now func() time.Time) rhythm { return rhythm{now: now, last: now(
 // the session, and takes it for done.
 func (r *rhythm) due(objects, stored uint64) bool {
 	now := r.now()
-	if objects == r.objects || now.Sub(r.last) < runEvery && stored-r.size < runBytes && objects-r.objects < runObjects {
-		return false
+	passed := now.Sub(r.last)
+	due := passed >= runEvery || stored-r.size >= runBytes || objects-r.objects >= runObjects
+	if objects == r.objects {
+		due = passed >= idleEvery
 	}
-	r.last, r.size, r.objects = now, stored, objects
-	return true
+	if due {
+		r.last, r.size, r.objects = now, stored, objects
+	}
+	return due
 }
 
 // sorted returns a sorted copy without repetitions.

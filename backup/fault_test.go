@@ -222,6 +222,12 @@ type strictTarget struct {
 	t       *testing.T
 	pending atomic.Int64 // claimed and not added
 	runs    atomic.Int64
+	ended   atomic.Bool // no data follows
+}
+
+func (s *strictTarget) EndData() error {
+	s.ended.Store(true)
+	return s.target.EndData()
 }
 
 func (s *strictTarget) Claim(id object.ID) bool {
@@ -234,6 +240,9 @@ func (s *strictTarget) Claim(id object.ID) bool {
 }
 
 func (s *strictTarget) Add(o object.Sealed, row object.Session) error {
+	if s.ended.Load() && o.Kind.Class() == object.ClassData {
+		s.t.Errorf("%v %s behind the last data", o.Kind, o.ID.Short())
+	}
 	runtime.Gosched() // let an add-run that does not wait come in between
 	err := s.target.Add(o, row)
 	runtime.Gosched()
@@ -279,6 +288,9 @@ func TestAddRunWhileNobodyStores(t *testing.T) {
 	must(t, err)
 	if n := strict.runs.Load(); n < 10 {
 		t.Errorf("only %d add-runs", n)
+	}
+	if !strict.ended.Load() {
+		t.Error("the end of the data was not said")
 	}
 	b.compare(t, b.snapshot(t, result.Snapshot), root)
 }

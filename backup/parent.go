@@ -34,7 +34,7 @@ type parentReader struct{ *seal.Reader }
 
 func (r parentReader) Object(ctx context.Context, id object.ID, kind object.Kind) ([]object.ID, []byte, error) {
 	refs, payload, err := r.Reader.Object(ctx, id, kind)
-	if errors.Is(err, repo.ErrNotFound) {
+	if errors.Is(err, repo.ErrNotFound) || errors.Is(err, repo.ErrForgotten) {
 		err = fmt.Errorf("%w: parent snapshot: %w", repo.ErrObjectGone, err)
 	}
 	return refs, payload, err

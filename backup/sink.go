@@ -59,20 +59,18 @@ func (s *sink) Put(ctx context.Context, kind object.Kind, refs []object.ID, payl
 		return object.ID{}, err
 	}
 	id := s.keys.ID(kind, refs, payload)
-	due, err := s.put(id, kind, refs, payload)
-	if err == nil && due {
-		err = s.addRun(ctx)
+	if err := s.put(id, kind, refs, payload); err != nil {
+		return id, err
 	}
-	return id, err
+	return id, s.keepUp(ctx)
 }
 
-// put stores an object unless the repository has it, and reports whether an
-// add-run is due.
-func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []byte) (due bool, err error) {
+// put stores an object unless the repository has it.
+func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []byte) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if !s.target.Claim(id) {
-		return false, nil
+		return nil
 	}
 	sealer := <-s.sealers
 	defer func() { s.sealers <- sealer }()
@@ -84,10 +82,22 @@ func (s *sink) put(id object.ID, kind object.Kind, refs []object.ID, payload []b
 	defer s.mu.Unlock()
 	if err != nil {
 		s.failed = err
-		return false, err
+		return err
 	}
 	s.count.add(kind, len(payload), len(sealed.Bytes))
-	return s.rhythm.due(s.count.dataObjects+s.count.metaObjects, s.count.stored), nil
+	return nil
+}
+
+// keepUp registers what there is so far if that is due. The walk asks as well,
+// for days may pass without an object.
+func (s *sink) keepUp(ctx context.Context) error {
+	s.mu.Lock()
+	due := s.rhythm.due(s.count.dataObjects+s.count.metaObjects, s.count.stored)
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return s.addRun(ctx)
 }
 
 // addRun registers what there is so far, while nobody puts anything.

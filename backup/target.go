@@ -17,6 +17,7 @@ type target interface {
 	Has(id object.ID) bool
 	Add(o object.Sealed, row object.Session) error
 	AddRun(ctx context.Context) error
+	EndData() error
 	Commit(ctx context.Context, s repo.AddSnapshot) error
 	Stats() repo.SessionStats
 	Close() error
@@ -88,5 +89,6 @@ func (d *dryTarget) Stats() repo.SessionStats {
 }
 
 func (d *dryTarget) AddRun(context.Context) error                   { return nil }
+func (d *dryTarget) EndData() error                                 { return nil }
 func (d *dryTarget) Commit(context.Context, repo.AddSnapshot) error { return nil }
 func (d *dryTarget) Close() error                                   { return nil }

@@ -101,6 +101,9 @@ func (b *backup) visitEntries(ctx context.Context, d *dir) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
+		if err := b.sink.keepUp(ctx); err != nil {
+			return err
+		}
 		if err := b.visit(ctx, d, name); err != nil {
 			return err
 		}

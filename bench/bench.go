@@ -20,6 +20,7 @@ type phase struct {
 	needed  bool // what comes later builds on it, so it runs whether measured or not
 	changed bool // the tree is its changed version from here on
 	restore bool // the target is compared with the tree, and removed
+	kept    bool // what is left is restored and compared afterwards, which is not measured
 }
 
 var allPhases = []phase{
@@ -29,6 +30,8 @@ var allPhases = []phase{
 	{name: "restore", title: "restore", restore: true},
 	{name: "check", title: "check, all data"},
 	{name: "keyless", title: "the same without the key"},
+	{name: "forget", title: "forget all but the last", stores: true, needed: true},
+	{name: "prune", title: "prune", stores: true, kept: true},
 }
 
 func phaseNames() []string {
@@ -134,7 +137,7 @@ func (b *bench) oneTool(ctx context.Context, o *tool, v *versions, folder string
 	if err := readAll(ctx, v.root); err != nil {
 		return nil, err
 	}
-	for _, p := range allPhases {
+	for _, p := range b.upToLast() {
 		s, err := b.onePhase(ctx, o, p, v, at)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.title, err)
@@ -145,6 +148,12 @@ func (b *bench) oneTool(ctx context.Context, o *tool, v *versions, folder string
 		}
 	}
 	return samples, nil
+}
+
+// upToLast returns all phases but those behind the last one that is asked for.
+func (b *bench) upToLast() []phase {
+	last := b.phases[len(b.phases)-1].name
+	return allPhases[:1+slices.IndexFunc(allPhases, func(p phase) bool { return p.name == last })]
 }
 
 // onePhase runs one phase. The sample is nil if it is not asked for, or is
@@ -160,25 +169,43 @@ func (b *bench) onePhase(ctx context.Context, o *tool, p phase, v *versions, at 
 			return nil, err
 		}
 	}
+	var s *sample
+	var err error
 	if p.restore {
-		defer b.putAway(at.target, v)
-		if err := os.MkdirAll(at.target, 0o700); err != nil {
-			return nil, err
-		}
+		s, err = b.restore(ctx, o, c, v, at)
+	} else {
+		s, err = o.measure(ctx, c, at)
 	}
-	s, err := o.measure(ctx, c, at)
+	if err == nil && p.kept {
+		_, err = b.restore(ctx, o, o.commands["restore"], v, at)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if p.restore {
-		if err := sameTree(ctx, v.root, o.restored(at)); err != nil {
-			return nil, fmt.Errorf("what was restored is wrong: %w", err)
-		}
 	}
 	if s.RepoFiles, s.RepoBytes, err = count(at.repo); err != nil || !asked {
 		return nil, err
 	}
 	s.Phase = p.name
+	return s, nil
+}
+
+// restore restores the newest snapshot, and compares it with the tree.
+func (b *bench) restore(ctx context.Context, o *tool, c line, v *versions, at place) (*sample, error) {
+	defer b.putAway(at.target, v)
+	return o.restoreAndCompare(ctx, c, v.root, at)
+}
+
+func (o *tool) restoreAndCompare(ctx context.Context, c line, want string, at place) (*sample, error) {
+	if err := os.MkdirAll(at.target, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := o.measure(ctx, c, at)
+	if err != nil {
+		return nil, err
+	}
+	if err := sameTree(ctx, want, o.restored(at)); err != nil {
+		return nil, fmt.Errorf("what was restored is wrong: %w", err)
+	}
 	return s, nil
 }
 

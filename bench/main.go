@@ -28,6 +28,7 @@ import (
 // A config is what the flags say.
 type config struct {
 	rounds  int
+	history int
 	scale   float64
 	trees   string
 	tools   string
@@ -43,6 +44,7 @@ func main() {
 	defer stop()
 	var c config
 	flag.IntVar(&c.rounds, "n", 3, "`rounds`: how often each program does everything")
+	flag.IntVar(&c.history, "history", 0, "instead of all else, play so many `rounds` of backup, forget and prune, and report what prunes rewrite")
 	flag.Float64Var(&c.scale, "scale", 1, "make trees of this `part` of their size, for a try")
 	flag.StringVar(&c.trees, "trees", "all", "`names` of trees, of: "+strings.Join(treeNames(), ","))
 	flag.StringVar(&c.tools, "tools", "bluesky,restic,kopia,borg", "`programs`, as name or name=path; one name may stand there with several paths")
@@ -77,6 +79,9 @@ func run(ctx context.Context, c *config, stdout, log io.Writer) (err error) {
 			err = removeErr
 		}
 	}()
+	if c.history > 0 {
+		return runHistory(ctx, c, scratch, stdout, log)
+	}
 	b := bench{rounds: c.rounds, scratch: scratch, log: log}
 	if b.phases, err = choosePhases(c.phases); err != nil {
 		return err
@@ -92,19 +97,32 @@ func run(ctx context.Context, c *config, stdout, log io.Writer) (err error) {
 	if len(r.Trees) == 0 {
 		return allErr
 	}
-	return errors.Join(allErr, r.write(c, stdout)) // trees that are done count, whatever came later
+	return errors.Join(allErr, c.write(stdout, r.markdown(), &r)) // trees that are done count, whatever came later
 }
 
-// write writes the report to where c says.
-func (r *report) write(c *config, stdout io.Writer) error {
+func runHistory(ctx context.Context, c *config, scratch string, stdout, log io.Writer) error {
+	tools, err := findTools(ctx, c.tools, scratch, log)
+	if err != nil {
+		return err
+	}
+	h, m := newHistory(c, tools, log), lookAtMachine(scratch)
+	list, err := h.all(ctx, scratch)
+	if err != nil {
+		return err
+	}
+	return c.write(stdout, historyReport(h, &m, list), list)
+}
+
+// write writes the report, and raw samples, to where c says.
+func (c *config) write(stdout io.Writer, report []byte, raw any) error {
 	if c.raw != "" {
-		if err := r.writeJSON(c.raw); err != nil {
+		if err := writeJSON(c.raw, raw); err != nil {
 			return err
 		}
 	}
 	if c.out == "" {
-		_, err := stdout.Write(r.markdown())
+		_, err := stdout.Write(report)
 		return err
 	}
-	return os.WriteFile(c.out, r.markdown(), 0o644)
+	return os.WriteFile(c.out, report, 0o644)
 }

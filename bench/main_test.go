@@ -41,7 +41,7 @@ func TestSmoke(t *testing.T) {
 	}
 	for _, row := range []string{
 		"# bluesky 0.1.0-dev, bluesky 0.1.0-dev (2)", "| first backup | bluesky 0.1.0-dev |", "|  | bluesky 0.1.0-dev (2) |",
-		"| the same without the key | bluesky", "A try at scale",
+		"| the same without the key | bluesky", "| prune | bluesky 0.1.0-dev |", "A try at scale",
 	} {
 		if !strings.Contains(out.String(), row) {
 			t.Errorf("no %q in\n%s", row, out.String())
@@ -50,6 +50,38 @@ func TestSmoke(t *testing.T) {
 	checkSamples(t, raw, 2*len(allPhases))
 	if left, err := os.ReadDir(scratch); err != nil || len(left) > 0 {
 		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
+// TestHistory plays two rounds of both patterns. Each file that is replaced dies,
+// and with 5 % of so few files dead nothing has to be rewritten.
+func TestHistory(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(asBluesky, "1")
+	raw := filepath.Join(t.TempDir(), "raw.json")
+	c := config{rounds: 1, scale: 1.0 / 64, history: 2, tools: "bluesky=" + self, scratch: t.TempDir(), raw: raw}
+	var out bytes.Buffer
+	if err := run(t.Context(), &c, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []pruned
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != len(patterns) || strings.Count(out.String(), "| bluesky 0.1.0-dev |") != len(patterns) {
+		t.Fatalf("%d results, want %d, in\n%s", len(list), len(patterns), out.String())
+	}
+	for _, d := range list {
+		if d.DiedBytes < historyFile || d.Space/2 < d.LiveBytes || d.Space/2 > d.LiveBytes*5/4 || d.Rewritten != 0 || d.Others == 0 || len(d.Samples) != 2 {
+			t.Errorf("this cannot be: %+v", d)
+		}
 	}
 }
 
@@ -72,7 +104,7 @@ func checkSamples(t *testing.T, path string, each int) {
 			t.Errorf("%s: %d samples, want %d", tree.Name, len(tree.Samples), each)
 		}
 		for _, s := range tree.Samples {
-			if s.Wall <= 0 || s.CPU() <= 0 || s.PeakMiB < 1 || s.RepoBytes < 1000 || s.RepoFiles < 3 || s.Round != 1 {
+			if s.Wall <= 0 || s.CPU() <= 0 || s.PeakMiB < 1 || s.RepoBytes < 1000 || s.RepoFiles < 3 || s.Round != 1 || s.Read < 1000 || s.Written < 10 {
 				t.Errorf("%s: this cannot be: %+v", tree.Name, s)
 			}
 		}

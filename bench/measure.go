@@ -27,10 +27,14 @@ type sample struct {
 	System float64 `json:"system"`
 	// PeakMiB is the largest resident set of the program, or of one that it
 	// started.
-	PeakMiB   float64 `json:"peak_mib"`
-	FloorMiB  float64 `json:"floor_mib"` // a smaller peak could not be seen
-	RepoBytes int64   `json:"repo_bytes"`
-	RepoFiles int     `json:"repo_files"`
+	PeakMiB  float64 `json:"peak_mib"`
+	FloorMiB float64 `json:"floor_mib"` // a smaller peak could not be seen
+	// Read and Written are bytes that went through read(2) and write(2) and their
+	// like, whether the disk saw them or not.
+	Read      int64 `json:"read"`
+	Written   int64 `json:"written"`
+	RepoBytes int64 `json:"repo_bytes"`
+	RepoFiles int   `json:"repo_files"`
 }
 
 // CPU returns seconds of processor time.
@@ -39,6 +43,11 @@ func (s *sample) CPU() float64 { return s.User + s.System }
 // measure runs one command of o. Nothing of earlier writers is left to be
 // written when it starts.
 func (o *tool) measure(ctx context.Context, c line, at place) (*sample, error) {
+	if c.before != "" {
+		if _, err := o.measure(ctx, line{args: c.before, env: c.env}, at); err != nil {
+			return nil, err
+		}
+	}
 	if err := syncfs(at.state); err != nil {
 		return nil, err
 	}
@@ -54,7 +63,7 @@ func (o *tool) measure(ctx context.Context, c line, at place) (*sample, error) {
 	var said tail
 	cmd.Stdout, cmd.Stderr = &said, &said
 	start := time.Now()
-	err = cmd.Run()
+	moved, err := runCounted(cmd)
 	wall := time.Since(start)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w\n%s", o.kind, c.args, err, said.text)
@@ -66,7 +75,7 @@ func (o *tool) measure(ctx context.Context, c line, at place) (*sample, error) {
 	return &sample{
 		Wall: wall.Seconds(), Sync: (time.Since(start) - wall).Seconds(),
 		User: cmd.ProcessState.UserTime().Seconds(), System: cmd.ProcessState.SystemTime().Seconds(),
-		PeakMiB: float64(usage.Maxrss) / 1024, FloorMiB: floor,
+		PeakMiB: float64(usage.Maxrss) / 1024, FloorMiB: floor, Read: moved.read, Written: moved.written,
 	}, nil
 }
 

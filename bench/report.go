@@ -26,8 +26,8 @@ type treeReport struct {
 	Samples             []sample
 }
 
-func (r *report) writeJSON(path string) error {
-	data, err := json.MarshalIndent(r, "", "\t")
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "\t")
 	if err != nil {
 		return err
 	}
@@ -69,15 +69,15 @@ func (r *report) floor() (most float64) {
 // table writes what was found of one tree.
 func (r *report) table(b *bytes.Buffer, t *treeReport, labels []string) {
 	fmt.Fprintf(b, "\n## %s\n\n%s (%d files, %.0f MiB).\nChanged: %s.\n\n", t.Name, t.Title, t.Files, float64(t.Bytes)/(1<<20), t.Change)
-	b.WriteString("| | | wall s | × | on disk s | × | CPU s | × | peak MiB | × | repository MiB | × | files |\n")
-	b.WriteString("|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| | | wall s | × | on disk s | × | CPU s | × | peak MiB | × | read MiB | × | written MiB | × | repository MiB | × | files |\n")
+	b.WriteString("|---|---|" + strings.Repeat("--:|", 2*len(columns)+1) + "\n")
 	for _, p := range r.Phases {
 		rows := 0
 		for _, label := range labels {
 			rows += t.row(b, p, label, labels[0], rows == 0)
 		}
 		if rows == 1 && len(labels) > 1 {
-			b.WriteString("| | *none of the others does this* | | | | | | | | | | | |\n")
+			b.WriteString("| | *none of the others does this* |" + strings.Repeat(" |", 2*len(columns)+1) + "\n")
 		}
 	}
 }
@@ -92,6 +92,8 @@ var columns = []struct {
 	{value: func(s *sample) float64 { return s.Wall + s.Sync }, decimals: 2},
 	{value: (*sample).CPU, decimals: 2},
 	{value: func(s *sample) float64 { return s.PeakMiB }},
+	{value: func(s *sample) float64 { return float64(s.Read) / (1 << 20) }, decimals: 1},
+	{value: func(s *sample) float64 { return float64(s.Written) / (1 << 20) }, decimals: 1},
 	{value: func(s *sample) float64 { return float64(s.RepoBytes) / (1 << 20) }, decimals: 1, stored: true},
 }
 
@@ -142,7 +144,11 @@ func (r *report) commands(b *bytes.Buffer) {
 		}
 		last := ""
 		for _, p := range allPhases {
-			if c, ok := t.commands[p.name]; ok && c.args != last {
+			c, ok := t.commands[p.name]
+			if c.before != "" {
+				fmt.Fprintf(b, "%s %s\n", t.kind, c.before)
+			}
+			if ok && c.args != last {
 				fmt.Fprintf(b, "%s %s\n", t.kind, c.args)
 				last = c.args
 			}

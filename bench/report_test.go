@@ -39,12 +39,12 @@ func TestTable(t *testing.T) {
 		Rounds: 2, Scale: 1, Phases: phases,
 		Tools: []*tool{
 			{Label: us, kind: "bluesky", init: []line{{args: "init"}}, commands: map[string]line{"first": {args: "backup SOURCE"}}},
-			{Label: them, kind: "restic", commands: map[string]line{"first": {args: "backup --x SOURCE"}}},
+			{Label: them, kind: "restic", commands: map[string]line{"first": {args: "backup --x SOURCE"}, "prune": {before: "policy", args: "prune"}}},
 		},
 		Trees: []treeReport{{Name: "small", Title: "small files", Change: "some", Files: 3, Bytes: 5 << 20, Samples: []sample{
-			{Tool: us, Phase: "first", Round: 1, Wall: 1, Sync: 1, User: 0.5, System: 0.25, PeakMiB: 100, RepoBytes: 4 << 20, RepoFiles: 7},
-			{Tool: us, Phase: "first", Round: 2, Wall: 3, Sync: 1, User: 0.5, System: 0.25, PeakMiB: 100, RepoBytes: 4 << 20, RepoFiles: 7},
-			{Tool: them, Phase: "first", Round: 1, Wall: 5, Sync: 1, User: 1, System: 0.5, PeakMiB: 50, RepoBytes: 5 << 20, RepoFiles: 9},
+			{Tool: us, Phase: "first", Round: 1, Wall: 1, Sync: 1, User: 0.5, System: 0.25, PeakMiB: 100, Read: 2 << 20, Written: 8 << 20, RepoBytes: 4 << 20, RepoFiles: 7},
+			{Tool: us, Phase: "first", Round: 2, Wall: 3, Sync: 1, User: 0.5, System: 0.25, PeakMiB: 100, Read: 2 << 20, Written: 8 << 20, RepoBytes: 4 << 20, RepoFiles: 7},
+			{Tool: them, Phase: "first", Round: 1, Wall: 5, Sync: 1, User: 1, System: 0.5, PeakMiB: 50, Read: 3 << 20, RepoBytes: 5 << 20, RepoFiles: 9},
 			{Tool: us, Phase: "check", Wall: 2},
 			{Tool: them, Phase: "check", Wall: 1},
 			{Tool: us, Phase: "keyless", Wall: 1},
@@ -57,21 +57,21 @@ func TestTable(t *testing.T) {
 small files (3 files, 5 MiB).
 Changed: some.
 
-| | | wall s | × | on disk s | × | CPU s | × | peak MiB | × | repository MiB | × | files |
-|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
-| first backup | bluesky 1 | 2.00 (1.00–3.00) | 1.00 | 3.00 (2.00–4.00) | 1.00 | 0.75 | 1.00 | 100 | 1.00 | 4.0 | 1.00 | 7 |
-|  | restic 2 | 5.00 | 2.50 | 6.00 | 2.00 | 1.50 | 2.00 | 50 | 0.50 | 5.0 | 1.25 | 9 |
-| check, all data | bluesky 1 | 2.00 | 1.00 | 2.00 | 1.00 | 0.00 |  | 0 |  | | |  |
-|  | restic 2 | 1.00 | 0.50 | 1.00 | 0.50 | 0.00 |  | 0 |  | | |  |
-| the same without the key | bluesky 1 | 1.00 | 1.00 | 1.00 | 1.00 | 0.00 |  | 0 |  | | |  |
-| | *none of the others does this* | | | | | | | | | | | |
+| | | wall s | × | on disk s | × | CPU s | × | peak MiB | × | read MiB | × | written MiB | × | repository MiB | × | files |
+|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+| first backup | bluesky 1 | 2.00 (1.00–3.00) | 1.00 | 3.00 (2.00–4.00) | 1.00 | 0.75 | 1.00 | 100 | 1.00 | 2.0 | 1.00 | 8.0 | 1.00 | 4.0 | 1.00 | 7 |
+|  | restic 2 | 5.00 | 2.50 | 6.00 | 2.00 | 1.50 | 2.00 | 50 | 0.50 | 3.0 | 1.50 | 0.0 | 0.00 | 5.0 | 1.25 | 9 |
+| check, all data | bluesky 1 | 2.00 | 1.00 | 2.00 | 1.00 | 0.00 |  | 0 |  | 0.0 |  | 0.0 |  | | |  |
+|  | restic 2 | 1.00 | 0.50 | 1.00 | 0.50 | 0.00 |  | 0 |  | 0.0 |  | 0.0 |  | | |  |
+| the same without the key | bluesky 1 | 1.00 | 1.00 | 1.00 | 1.00 | 0.00 |  | 0 |  | 0.0 |  | 0.0 |  | | |  |
+| | *none of the others does this* | | | | | | | | | | | | | | | |
 
 `
 	got := string(r.markdown())
 	if !strings.Contains(got, want) {
 		t.Errorf("got\n%s\nwant in it\n%s", got, want)
 	}
-	if !strings.Contains(got, "# bluesky 1\nbluesky init\nbluesky backup SOURCE\n# restic 2\nrestic backup --x SOURCE\n") {
+	if !strings.Contains(got, "# bluesky 1\nbluesky init\nbluesky backup SOURCE\n# restic 2\nrestic backup --x SOURCE\nrestic policy\nrestic prune\n") {
 		t.Errorf("no command lines in\n%s", got)
 	}
 	if strings.Contains(got, "scale") {

@@ -18,6 +18,7 @@ type line struct {
 	args     string
 	env      []string // besides that of the program
 	inTarget bool     // the working folder is the target
+	before   string   // words of a command that comes before, and is not measured
 }
 
 // A tool is a backup program.
@@ -32,6 +33,7 @@ type tool struct {
 	commands    map[string]line // by the name of the phase
 	options     []option
 	restored    func(place) string // where the tree is after a restore
+	packs       string             // pattern of the paths of its packs in a repository; "" is not known
 }
 
 // An option is one that not all versions of a program have.
@@ -62,8 +64,11 @@ func kinds() []tool {
 				"restore":   {args: "restore latest --target TARGET"},
 				"check":     {args: "check --read-data"},
 				"keyless":   {args: "check --read-data", env: []string{"BLUESKY_PASSWORD="}},
+				"forget":    {args: "forget --keep-last 1 --keep-within 0s", env: []string{"BLUESKY_PASSWORD="}},
+				"prune":     {args: "prune --max-unused 5%", env: []string{"BLUESKY_PASSWORD="}},
 			},
 			restored: below,
+			packs:    "seg/*/*",
 		},
 		{
 			kind: "restic", versionArgs: "version",
@@ -75,9 +80,12 @@ func kinds() []tool {
 				"changed":   {args: "backup --compression auto SOURCE"},
 				"restore":   {args: "restore latest --target TARGET"},
 				"check":     {args: "check --read-data"},
+				"forget":    {args: "forget --keep-last 1"},
+				"prune":     {args: "prune --max-unused 5%"},
 			},
 			options:  []option{{phase: "restore", flag: "--sparse", help: "help restore"}},
 			restored: below,
+			packs:    "data/*/*",
 		},
 		{
 			kind: "kopia", versionArgs: "--version",
@@ -95,6 +103,11 @@ func kinds() []tool {
 				"changed":   {args: "snapshot create --no-progress SOURCE"},
 				"restore":   {args: "snapshot restore --no-progress --write-sparse-files SOURCE TARGET"},
 				"check":     {args: "snapshot verify --no-progress --verify-files-percent=100"},
+				"forget": {
+					before: "policy set --global --keep-latest 1 --keep-hourly 0 --keep-daily 0 --keep-weekly 0 --keep-monthly 0 --keep-annual 0",
+					args:   "snapshot expire --all --delete",
+				},
+				"prune": {args: "maintenance run --full --safety=none"},
 			},
 			restored: func(p place) string { return p.target },
 		},
@@ -108,6 +121,8 @@ func kinds() []tool {
 				"changed":   {args: "create --compression zstd,3 ::changed SOURCE"},
 				"restore":   {args: "extract --sparse ::changed", inTarget: true},
 				"check":     {args: "check --verify-data"},
+				"forget":    {args: "prune --keep-last 1"},
+				"prune":     {args: "compact"},
 			},
 			restored: below,
 		},

@@ -99,8 +99,10 @@ func (c *checker) sizeOf(ctx context.Context, key string, size int64, listed boo
 }
 
 // findOrphans notes what neither the state nor the newest one names: files of
-// backups that did not get as far as a generation, or of those that are running.
-func (c *checker) findOrphans(ctx context.Context) {
+// backups that did not get as far as a generation, or of those that are running,
+// and what is there again after it was deleted. What is condemned may be there or
+// not.
+func (c *checker) findOrphans(ctx context.Context) error {
 	for _, s := range c.segments {
 		delete(c.listed.segments, s.Name)
 	}
@@ -110,38 +112,50 @@ func (c *checker) findOrphans(ctx context.Context) {
 	for _, ref := range c.checkpoints { // the newest one alone is in the state
 		delete(c.listed.others, ref.Name.Key())
 	}
-	if c.listed.empty() {
-		return
+	if !c.listed.empty() {
+		c.forgetNewer(ctx)
 	}
-	if segments, names, err := c.knownSince(ctx); err == nil { // else these are noted, too
-		for name := range segments {
-			delete(c.listed.segments, name)
-		}
-		for name := range names {
-			c.listed.forget(name)
-		}
-	}
-
 	const left = "names it: a backup that was interrupted, or is running, has left it"
 	segments := newSummary(c.book, "no run "+left)
-	if !c.lostRun {
-		for name := range c.listed.segments {
+	again := newSummary(c.book, "it was deleted, and is there again: something that came late has put it")
+	gone := c.goneSegments()
+	for name := range c.listed.segments {
+		switch {
+		case gone[name]:
+			again.add(name.Key())
+		case !c.lostRun:
 			segments.add(name.Key())
 		}
 	}
-	segments.close()
 	runs := newSummary(c.book, "no generation "+left)
 	for name := range c.listed.runs {
 		runs.add(name.Key())
 	}
-	runs.close()
-	others := newSummary(c.book, "no generation names it: a writer that was interrupted, or is running, has left it")
+	others := newSummary(c.book, "no generation names it: a writer or cleaner that was interrupted, or is running, has left it")
 	for key := range c.listed.others {
 		others.add(key)
 	}
-	others.close()
-	if segments.n+runs.n+others.n > 0 {
-		c.book.suggestPrune()
+	for _, s := range []*summary{segments, again, runs, others} {
+		if s.n > 0 {
+			c.book.suggestPrune()
+		}
+		s.close()
+	}
+	return nil
+}
+
+// forgetNewer takes what the newest state names out of the listing. If that cannot
+// be read, this is noted, too.
+func (c *checker) forgetNewer(ctx context.Context) {
+	segments, names, err := c.knownSince(ctx)
+	if err != nil {
+		return
+	}
+	for name := range segments {
+		delete(c.listed.segments, name)
+	}
+	for name := range names {
+		c.listed.forget(name)
 	}
 }
 

@@ -6,7 +6,7 @@
 // what those before it see. Options.Subset is read data for some of the segments:
 //
 //	default                chain, signatures, checkpoints, runs against segment headers,
-//	                       closure of the graph, existence and sizes
+//	                       closure of the graph, counts, existence and sizes
 //	default with the key   every reachable metadata object opened, the trees of all snapshots
 //	read data              every sum and hash of every segment
 //	read data with the key every object decrypted and its id recomputed
@@ -33,6 +33,7 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/prune"
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/store"
@@ -51,6 +52,9 @@ type Options struct {
 	MaxProblems int
 	// MaxFiles is how many files are named for each problem; 0 is 20.
 	MaxFiles int
+	// Folder is where refs go for a while that are too many for memory, as
+	// [prune.RecountOptions] says; "" keeps them all in memory.
+	Folder string
 }
 
 // reads reports whether any segment is read whole.
@@ -112,6 +116,11 @@ func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, options Options, pr
 		book: newBook(options, progress), bad: map[copyOf]struct{}{},
 	}
 	err := c.run(ctx)
+	if c.recount != nil {
+		if closeErr := c.recount.Close(); err == nil {
+			err = closeErr
+		}
+	}
 	return c.report(), err
 }
 
@@ -129,7 +138,7 @@ type checker struct {
 	listed      listing
 	runs        []openRun    // those that are right
 	index       *index.Index // of runs
-	segments    []*segment   // of runs, in use
+	segments    []*segment   // of runs, not condemned or gone
 	lostRun     bool         // some run could not be opened
 	later       meanwhile
 	chosen      bool          // the check came to reading segments whole
@@ -138,6 +147,10 @@ type checker struct {
 	bytes       atomic.Uint64 // read from the bucket
 	unread      atomic.Uint64 // files that could not be read
 	counts      counts
+
+	recount     *prune.Recounter // nil where there are no counts
+	uncountable atomic.Bool      // what it counts is damaged
+	uncounted   atomic.Bool      // a cleaner took something of what it counts, or is compared with
 
 	badMu sync.Mutex
 	bad   map[copyOf]struct{} // copies of objects that are damaged; guarded by badMu
@@ -150,6 +163,7 @@ type counts struct {
 	forgotten                                 int    // snapshots, while they were checked
 	wanted, whole                             volume // segments that have a header; those of them that were chosen to be read
 	opened                                    atomic.Uint64
+	counted                                   bool // refs, and compared with what is stored
 }
 
 // A volume is a number of segments and their bytes.
@@ -173,7 +187,7 @@ type segment struct {
 
 func (c *checker) run(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		c.begin, c.list, c.checkSlots, c.checkSegments, c.checkTables, c.checkSnapshots,
+		c.begin, c.list, c.findOrphans, c.checkSlots, c.beginRecount, c.checkSegments, c.checkCounts, c.checkSnapshots,
 	}
 	if c.options.reads() {
 		steps = append(steps, c.readData)

@@ -21,7 +21,7 @@ func TestCleanRepository(t *testing.T) {
 				t.Errorf("problems in a clean repository:\n%s", describe(r))
 			}
 			want := Report{
-				Generation: 68, Generations: 69, Checkpoints: 1, Runs: 2, Segments: 6, Objects: 203,
+				Generation: 68, Generations: 69, Checkpoints: 1, Runs: 68, Segments: 7, Objects: 204,
 				Snapshots: 2, KeySlots: 1, Identity: l.keyed,
 			}
 			got := Report{

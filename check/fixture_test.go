@@ -129,14 +129,26 @@ func (f *fixture) dump(t testing.TB) map[string][]byte {
 	return files
 }
 
-// pad adds n empty generations, so that there is a checkpoint.
+// pad adds n generations with a run each, the first with an object and the others
+// empty, so that there is a checkpoint. The session stays unfinished.
 func (f *fixture) pad(t testing.TB, n int) {
 	t.Helper()
+	if n == 0 {
+		return
+	}
 	r, err := f.open(t)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Begin(t.Context(), f.keys.Writer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := f.keys.ID(object.KindBlock, nil, []byte("pad"))
+	sealed, err := f.keys.NewSealer(s.ID(), seal.SealerOptions{}).Seal(id, object.KindBlock, nil, []byte("pad"))
+	if err == nil {
+		err = s.Add(sealed, f.keys.NewSession(s.ID(), object.ClassData))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -187,9 +187,9 @@ func TestForgedSnapshots(t *testing.T) {
 		id, root object.ID
 		want     string
 	}{
-		{"no object", object.ID{1}, good.Root, "its object 01000000 stands in no run"},
+		{"no object", object.ID{1}, good.Root, "its object 01000000 is gone: no run has it"},
 		{"an object that is none", good.Root, good.Root, "is a imap"},
-		{"no root", snapshotObject, object.ID{2}, "its inode map 02000000 stands in no run"},
+		{"no root", snapshotObject, object.ID{2}, "its inode map 02000000 is gone: no run has it"},
 		{"another root than the object's", snapshotObject, good.ID, "another inode map than the log says"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,7 +25,7 @@ var mayRefer = map[object.Kind][]object.Kind{
 // that each is one problem however many refer to it.
 type graph struct {
 	c     *checker
-	roots map[object.ID]object.ID // of the live snapshots, by snapshot
+	roots map[object.ID]object.ID // of the snapshots whose data is there, by snapshot
 
 	mu      sync.Mutex
 	missing map[object.ID]object.ID // to one that refers to it
@@ -40,22 +40,24 @@ func newGraph(c *checker) *graph {
 	return g
 }
 
-// check checks the refs of the live objects of a segment.
-func (g *graph) check(h *pack.Header, live []bool) {
-	kinds := make([]object.Kind, len(h.External)) // 0 is missing
-	for i, id := range h.External {
-		if at := g.c.index.Lookup(id); len(at) > 0 {
+// check checks the refs of those objects of a segment that are shown.
+func (g *graph) check(h *pack.Header, shown []bool) {
+	kinds := make([]object.Kind, len(h.Objects)+len(h.External)) // by ref ordinal; 0 is missing
+	for i := range kinds {
+		if i < len(shown) && shown[i] {
+			kinds[i] = h.Objects[i].Kind
+		} else if at := g.c.index.Lookup(h.RefID(uint32(i))); len(at) > 0 {
 			kinds[i] = at[0].Row.Kind
 		}
 	}
 	for i := range h.Objects {
-		if live[i] {
-			g.object(h, i, kinds, live)
+		if shown[i] {
+			g.object(h, i, kinds)
 		}
 	}
 }
 
-func (g *graph) object(h *pack.Header, i int, external []object.Kind, live []bool) {
+func (g *graph) object(h *pack.Header, i int, kinds []object.Kind) {
 	o, refs := &h.Objects[i], h.Ordinals(i)
 	if least, most := refCount(o.Kind); len(refs) < least || most >= 0 && len(refs) > most {
 		g.c.book.add(Error, h.Name.Key(), fmt.Sprintf("object %s, a %s, has %d refs", o.ID.Short(), o.Kind, len(refs)))
@@ -64,15 +66,7 @@ func (g *graph) object(h *pack.Header, i int, external []object.Kind, live []boo
 		g.c.book.add(Error, "snapshot "+o.ID.String(), "its object refers to another inode map than the log says")
 	}
 	for _, ref := range refs {
-		kind := object.Kind(0)
-		if n := uint32(len(h.Objects)); ref < n {
-			if kind = h.Objects[ref].Kind; !live[ref] && len(g.c.index.Lookup(h.Objects[ref].ID)) == 0 {
-				kind = 0
-			}
-		} else {
-			kind = external[ref-n]
-		}
-		switch {
+		switch kind := kinds[ref]; {
 		case kind == 0:
 			g.miss(h.RefID(ref), o.ID)
 		case !allowed(o.Kind, kind):
@@ -103,7 +97,7 @@ func (g *graph) report() {
 	}
 	for _, id := range g.order {
 		g.c.book.damaged("object "+id.String(), []object.ID{id}, fmt.Sprintf(
-			"object %s refers to it, and no run has it", g.missing[id].Short()))
+			"object %s refers to it, and %s", g.missing[id].Short(), g.c.whyAbsent(id)))
 	}
 }
 
@@ -130,7 +124,8 @@ func refCount(kind object.Kind) (least, most int) {
 }
 
 // checkSnapshots checks that the object and the root of each snapshot that is
-// live, or can be so again, are visible, and of the kinds that belong there.
+// live, or forgotten and not collected, are visible, and of the kinds that belong
+// there.
 func (c *checker) checkSnapshots(context.Context) error {
 	for snap := range c.state.AllSnapshots() {
 		c.checkRoot(snap)
@@ -150,7 +145,7 @@ func (c *checker) checkRoot(snap *repo.Snapshot) {
 	} {
 		at := c.index.Lookup(want.id)
 		if len(at) == 0 {
-			c.book.damaged(subject, []object.ID{want.id}, fmt.Sprintf("its %s %s stands in no run", want.what, want.id.Short()))
+			c.book.damaged(subject, []object.ID{want.id}, fmt.Sprintf("its %s %s is gone: %s", want.what, want.id.Short(), c.whyAbsent(want.id)))
 			return
 		}
 		ok := false

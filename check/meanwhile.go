@@ -79,7 +79,7 @@ func (c *checker) begin(ctx context.Context) error {
 		if err := c.checkLog(ctx); err != nil {
 			return err
 		}
-		err := c.openIndex(ctx)
+		err := c.openRuns(ctx)
 		if !errors.Is(err, errMoved) || reload == maxReloads {
 			return err
 		}

@@ -69,6 +69,9 @@ type Report struct {
 	// SuggestRepairIndex: a run is missing or damaged, and the segment headers
 	// can make it again.
 	SuggestRepairIndex bool
+	// SuggestRecount: counts that a cleaner keeps are missing or wrong, and can be
+	// counted anew.
+	SuggestRecount bool
 	// SuggestPrune: the bucket holds files that nothing refers to.
 	SuggestPrune bool
 	// Unseen is what this level cannot see.
@@ -91,6 +94,7 @@ type book struct {
 	broken   map[pack.Name]struct{}
 	repair   bool // suggest it
 	prune    bool // suggest it
+	recount  bool // suggest it
 	// lost are the objects of which no copy is right, by the problem that
 	// explains it, -1 for one that is not listed.
 	lost map[object.ID]int
@@ -166,6 +170,12 @@ func (b *book) suggestRepair() {
 	b.repair = true
 }
 
+func (b *book) suggestRecount() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recount = true
+}
+
 func (b *book) suggestPrune() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -212,7 +222,7 @@ func (c *checker) report() Report {
 		Opened: c.counts.opened.Load(), ReadWhole: c.counts.whole.segments, Inodes: c.counts.inodes, KeySlots: c.counts.slots,
 		BytesRead: c.bytes.Load(),
 		Problems:  sorted(b.problems), Errors: b.errors, Warnings: b.warnings, Omitted: b.omitted,
-		SuggestRepairIndex: b.repair, SuggestPrune: b.prune,
+		SuggestRepairIndex: b.repair, SuggestRecount: b.recount, SuggestPrune: b.prune,
 	}
 	for name := range b.broken {
 		r.BrokenSegments = append(r.BrokenSegments, name)
@@ -268,7 +278,16 @@ func (c *checker) moved() []string {
 // level names the level and what it cannot see.
 func (c *checker) level() (string, []string) {
 	level := "chain, signatures, checkpoints, index, graph, existence and sizes"
+	if c.counts.counted {
+		level = "chain, signatures, checkpoints, index, graph, counts, existence and sizes"
+	}
 	unseen := c.moved()
+	if c.uncountable.Load() {
+		unseen = append(unseen, "reference counts: what they are made of is damaged")
+	}
+	if c.uncounted.Load() {
+		unseen = append(unseen, "reference counts: a prune has replaced them while the check ran")
+	}
 	if !c.repo.Verified() {
 		unseen = append(unseen, "identity not verified: no key and no trust file says that this is the repository you mean")
 	}

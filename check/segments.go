@@ -9,39 +9,14 @@ import (
 	"bluesky/index"
 	"bluesky/object"
 	"bluesky/pack"
-	"bluesky/refcount"
 	"bluesky/repo"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// openIndex reads every registered run from the bucket, verifies it, and makes
-// the index of those that are right. Without the marks nobody knows which of
-// their rows are live, and the check ends.
-func (c *checker) openIndex(ctx context.Context) error {
-	if err := c.openRuns(ctx); err != nil {
-		return err
-	}
-	runs := make([]*index.Run, len(c.runs))
-	for i := range c.runs {
-		runs[i] = c.runs[i].run
-	}
-	marks, err := c.repo.FetchMarks(ctx, c.state, runs)
-	if err != nil {
-		for _, ref := range c.state.Marks {
-			if c.isTaken(ctx, repo.TableName(ref.Name), err) {
-				return errMoved
-			}
-		}
-		if end := c.failed(ctx, "cnt/", nil, err); end != nil {
-			return end
-		}
-		return fmt.Errorf("the check cannot go on: which objects are live is not known: %w", err)
-	}
-	c.makeIndex(marks)
-	return nil
-}
-
+// openRuns reads every registered run from the bucket, verifies it, and makes
+// the index of those that are right. It returns errMoved where a cleaner has
+// taken one meanwhile.
 func (c *checker) openRuns(ctx context.Context) error {
 	registered := c.state.Runs
 	c.progress.Phase("read the runs of the index", uint64(len(registered)))
@@ -73,24 +48,25 @@ func (c *checker) openRuns(ctx context.Context) error {
 		}
 		c.runs = append(c.runs, openRun{registered[i], run})
 	}
+	return c.makeIndex(ctx)
+}
+
+func (c *checker) makeIndex(ctx context.Context) error {
+	parts := make([]index.Part, len(c.runs))
+	for i, run := range c.runs {
+		parts[i] = index.Part{Run: run.run, At: run.Generation, Cleaned: run.Cleaned}
+	}
+	if err := c.loadMarks(ctx, parts); err != nil {
+		return err
+	}
+	c.index = index.New(parts, func(name pack.Name) bool { return c.isCondemned(repo.SegmentName(name)) })
+	c.counts.objects = uint64(c.index.Len())
+	c.collectSegments()
 	return nil
 }
 
-func (c *checker) makeIndex(marks *refcount.Marks) {
-	parts := make([]index.Part, len(c.runs))
-	for i, run := range c.runs {
-		of := marks.Of(run.Name)
-		parts[i] = index.Part{
-			Run: run.run, At: run.Generation, Cleaned: run.Cleaned, Dead: of.DeadRows(), Gone: of.GoneSegments(),
-		}
-	}
-	c.index = index.New(parts, func(name pack.Name) bool { _, ok := c.state.Condemned[repo.SegmentName(name)]; return ok })
-	c.counts.objects = uint64(c.index.Len())
-	c.collectSegments()
-}
-
-// collectSegments lists the segments of the runs and checks what the segment
-// tables say of registration.
+// collectSegments lists the segments of the runs, but for those that a clean has
+// condemned, and checks what the segment tables say of registration.
 func (c *checker) collectSegments() {
 	seen := map[pack.Name]index.RunName{}
 	for i := range c.runs {
@@ -104,29 +80,11 @@ func (c *checker) collectSegments() {
 				continue
 			}
 			seen[s.Name] = run.Name
-			if text := run.judge(&s); text != "" {
-				c.book.add(Error, run.Name.Key(), fmt.Sprintf("segment %s %s", s.Name, text))
-			}
+			c.judgeRegistration(run, &s)
 			c.segments = append(c.segments, &segment{Segment: s, run: i, ordinal: uint32(ordinal)})
 		}
 	}
 }
-
-// judge returns what is wrong with what a run says of the registration of one of
-// its segments, "" if nothing is.
-func (r *openRun) judge(s *index.Segment) string {
-	switch {
-	case r.Cleaned && s.RegisteredAt > r.Generation, !r.Cleaned && s.RegisteredAt != 0:
-		return fmt.Sprintf("claims to be of generation %d, the run is of %d", s.RegisteredAt, r.Generation)
-	case !r.Cleaned && s.Session != r.Session:
-		return fmt.Sprintf("is of session %s, the run of %s", s.Session, r.Session)
-	}
-	return ""
-}
-
-// merged reports whether a segment was taken over from a run that a clean has
-// merged: its dead rows were left out.
-func (r *openRun) merged(s *index.Segment) bool { return r.Cleaned && s.RegisteredAt != 0 }
 
 // checkSegments compares every segment with its run: that it is there, as long
 // as the run says, that its header is the one that was registered, and that
@@ -145,9 +103,12 @@ func (c *checker) checkSegments(ctx context.Context) error {
 		own := rows[s.ordinal]
 		g.Go(func() error {
 			defer c.progress.Step(1)
-			h, err := c.checkSegment(gctx, s, own)
+			h, shown, err := c.checkSegment(gctx, s, own)
 			if h != nil {
-				graph.check(h, c.live(s, h, own))
+				graph.check(h, shown)
+			}
+			if err == nil {
+				err = c.count(s, h)
 			}
 			return err
 		})
@@ -159,17 +120,9 @@ func (c *checker) checkSegments(ctx context.Context) error {
 	return nil
 }
 
-// live returns which objects of a segment are visible by a row of it.
-func (c *checker) live(s *segment, h *pack.Header, rows []uint32) []bool {
-	live := make([]bool, len(h.Objects))
-	for _, n := range rows {
-		row := c.runs[s.run].run.Row(int(n))
-		if i, ok := h.Locate(row.ID, row.Offset); ok {
-			live[i] = c.index.Shows(s.run, int(n))
-		}
-	}
-	return live
-}
+// merged reports whether a segment was taken over from a run that a clean has
+// merged.
+func (r *openRun) merged(s *index.Segment) bool { return r.Cleaned && s.RegisteredAt != 0 }
 
 // rowsBySegment returns, for each segment of the run, the numbers of its rows
 // in the order of their offsets.
@@ -198,13 +151,14 @@ func (r *openRun) rowsBySegment() [][]uint32 {
 	return rows
 }
 
-// checkSegment returns the header of s, nil if it is not to be had.
-func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (*pack.Header, error) {
+// checkSegment returns the header of s, nil if it is not to be had, and which
+// of its objects are visible.
+func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (*pack.Header, []bool, error) {
 	key := s.Name.Key()
 	listed, ok := c.listed.segments[s.Name]
 	size, err := c.sizeOf(ctx, key, listed, ok, s.Size)
 	if err != nil {
-		return nil, c.lose(ctx, s, rows, fmt.Errorf("%d objects stand in it: %w", len(rows), err))
+		return nil, nil, c.lose(ctx, s, rows, "%d objects stand in it: %w", err)
 	}
 	if size != s.Size {
 		c.book.add(Error, key, fmt.Sprintf("it has %d bytes, the index says %d", size, s.Size))
@@ -221,25 +175,26 @@ func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (
 		err = fmt.Errorf("%w: it is a %s segment, the index says %s", object.ErrCorrupt, h.Class, s.Class)
 	}
 	if err != nil {
-		return nil, c.lose(ctx, s, rows, fmt.Errorf("its %d objects are out of reach: %w", len(rows), err))
+		return nil, nil, c.lose(ctx, s, rows, "its %d objects are out of reach: %w", err)
 	}
-	c.compareRows(s, h, rows)
-	return h, nil
+	return h, c.compareRows(s, h, rows), nil
 }
 
 // lose records that no object of a segment is to be had, unless a cleaner has
-// taken it meanwhile.
-func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, err error) error {
+// taken it meanwhile. The text begins with their number.
+func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, text string, err error) error {
 	s.absent = true
 	if s.taken = c.isTaken(ctx, repo.SegmentName(s.Name), err); s.taken {
 		return nil
 	}
 	c.book.breakSegment(s.Name)
-	ids := make([]object.ID, len(rows))
-	for i, n := range rows {
-		ids[i] = c.runs[s.run].run.Row(int(n)).ID
+	var ids []object.ID
+	for _, n := range rows {
+		if c.index.Shows(s.run, int(n)) {
+			ids = append(ids, c.runs[s.run].run.Row(int(n)).ID)
+		}
 	}
-	return c.failed(ctx, s.Name.Key(), c.withoutCopy(s, ids), err)
+	return c.failed(ctx, s.Name.Key(), c.withoutCopy(s, ids), fmt.Errorf(text, len(ids), err))
 }
 
 // loseBeyond records the objects of a segment that was cut short.
@@ -262,15 +217,15 @@ type copyOf struct {
 }
 
 // withoutCopy notes that the copies of ids in s are bad, and returns those of
-// ids that are visible and have no other.
+// ids that have no other. What is not visible is none, and nothing is lost with it.
 func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 	c.badMu.Lock()
 	defer c.badMu.Unlock()
 	var lost []object.ID
 	for _, id := range ids {
 		c.bad[copyOf{s.Name, id}] = struct{}{}
-		copies := c.index.Lookup(id)
-		if len(copies) > 0 && !slices.ContainsFunc(copies, func(at index.Location) bool {
+		places := c.index.Lookup(id)
+		if len(places) > 0 && !slices.ContainsFunc(places, func(at index.Location) bool {
 			_, bad := c.bad[copyOf{at.Segment.Name, id}]
 			return !bad
 		}) {
@@ -281,26 +236,30 @@ func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 }
 
 // compareRows checks that the rows of a segment and its header name the same
-// objects in the same places. Of a segment whose run was merged only those that
-// were live then have rows.
-func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) {
+// objects in the same places, and returns which of those of the header are
+// visible. Of a segment that a clean took over, only those have rows that were
+// live then.
+func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) (shown []bool) {
 	run := &c.runs[s.run]
-	key := run.Name.Key()
 	if len(rows) != len(h.Objects) && !run.merged(&s.Segment) {
-		c.book.add(Error, key, fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
+		c.book.add(Error, run.Name.Key(), fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
 		c.book.suggestRepair()
-		return
 	}
+	shown = make([]bool, len(h.Objects))
+	i := 0
 	for _, n := range rows {
 		row := run.run.Row(int(n))
-		if i, ok := h.Locate(row.ID, row.Offset); !ok || !sameObject(&row, &h.Objects[i]) {
-			c.book.damaged(key, c.withoutCopy(s, []object.ID{row.ID}), fmt.Sprintf(
-				"its row for object %s at offset %d disagrees with the header of segment %s", row.ID.Short(), row.Offset, s.Name))
-			c.book.suggestRepair()
+		for i < len(h.Objects)-1 && h.Objects[i].Offset < row.Offset {
+			i++
 		}
+		o := &h.Objects[i]
+		if row.ID != o.ID || row.Sum != o.Sum || row.Offset != o.Offset || row.Length != o.Length || row.Kind != o.Kind {
+			c.book.damaged(run.Name.Key(), c.withoutCopy(s, []object.ID{row.ID}), fmt.Sprintf(
+				"its row for object %s and the header of segment %s, object %d, disagree", row.ID.Short(), s.Name, i))
+			c.book.suggestRepair()
+			continue
+		}
+		shown[i] = c.index.Shows(s.run, int(n))
 	}
-}
-
-func sameObject(row *index.Row, o *pack.Object) bool {
-	return row.Sum == o.Sum && row.Length == o.Length && row.Kind == o.Kind
+	return shown
 }

@@ -61,7 +61,7 @@ func parseSubset(text string) (Subset, error) {
 		}
 		return Subset{Percent: x}, nil
 	}
-	n, err := parseSize(text)
+	n, err := ParseSize(text)
 	switch {
 	case err != nil:
 		return Subset{}, errSubset
@@ -71,7 +71,9 @@ func parseSubset(text string) (Subset, error) {
 	return Subset{Bytes: n}, nil
 }
 
-func parseSize(text string) (uint64, error) {
+// ParseSize reads a number of bytes, or of KiB, MiB, GiB or TiB with the suffix
+// K, M, G or T.
+func ParseSize(text string) (uint64, error) {
 	unit := uint64(1)
 	if n := len(text); n > 0 {
 		if i := strings.IndexByte("KMGT", text[n-1]&^0x20); i >= 0 {

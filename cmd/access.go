@@ -122,8 +122,14 @@ func noRepositoryGiven(dirs userDirs) error {
 }
 
 // access resolves the settings. Commands that need a repository start here.
-func (e *env) access() (access, error) {
-	return resolveAccess(e.settings, e.dirs, func(path string) bool {
+func (e *env) access() (access, error) { return e.accessBy(e.settings) }
+
+// keylessAccess is access for commands that have no use for a password, and
+// care for nothing that is said about one.
+func (e *env) keylessAccess() (access, error) { return e.accessBy(e.settings.withoutPassword()) }
+
+func (e *env) accessBy(s settings) (access, error) {
+	return resolveAccess(s, e.dirs, func(path string) bool {
 		_, err := os.Lstat(path)
 		return !errors.Is(err, os.ErrNotExist) // any other error shows when it is opened
 	})

@@ -99,9 +99,6 @@ func (o *opened) backup(ctx context.Context, f *backupFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := o.repo.TidyCache(); err != nil {
-		e.warn("%v", err)
-	}
 	if err := e.printBackup(&result, f.options.DryRun); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,4 +87,37 @@ func spoil(random *rand.Rand, cache string) int {
 		return nil
 	})
 	return n
+}
+
+// A machine that never backs up keeps no more in its cache than what is in the
+// repository, and nothing that a dead process has left.
+func TestCacheOfMachinesThatDoNotBackUp(t *testing.T) {
+	t.Parallel()
+	m := newSmallSegments(t)
+	for _, args := range [][]string{{"prune", "-q"}, {"restore", "-q", "latest", "-t", "out"}, {"snapshots", "-q"}} {
+		other := *m
+		other.home = m.mkdir(args[0])
+		if err := os.CopyFS(other.home, os.DirFS(m.home)); err != nil { // with the cleaner key
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			m.write("src/file", fmt.Append(nil, args, i))
+			m.must("backup", "-q", "src")
+			m.must("forget", "-q", "--keep-last", "1")
+			m.must("prune", "-q", "--max-unused", "0")
+			other.must(args...)
+		}
+		cache := filepath.Join(other.home, ".cache/bluesky", m.open().Config().ID.String())
+		other.write(args[0]+"/.cache/bluesky/"+filepath.Base(cache)+"/tmp-1", []byte("half a run"))
+		other.must(args...)
+		eachFile(t, cache, func(path string, _ fs.FileInfo) {
+			name := strings.TrimPrefix(filepath.Base(path), "table-")
+			for _, folder := range []string{"idx", "cnt"} {
+				if _, err := os.Stat(filepath.Join(m.repo, folder, name)); err == nil {
+					return
+				}
+			}
+			t.Errorf("%s: %s is left over", args[0], path)
+		})
+	}
 }

@@ -414,25 +414,38 @@ func (c *campaign) finish() {
 // that a killed process has not finished.
 func (c *campaign) wantClean() {
 	c.t.Helper()
-	old := time.Now().Add(-8 * 24 * time.Hour)
 	for _, dir := range []string{c.home, c.repo} {
-		eachFile(c.t, dir, func(path string, _ fs.FileInfo) {
-			if err := os.Chtimes(path, old, old); err != nil {
-				c.t.Fatal(err)
-			}
-		})
+		ageFiles(c.t, dir)
 	}
 	c.complete()
 	for _, dir := range []string{c.home, c.repo} {
-		eachFile(c.t, dir, func(path string, _ fs.FileInfo) {
-			base := filepath.Base(path)
-			for _, sign := range []string{"tmp", "journal", ".new"} {
-				if strings.Contains(base, sign) {
-					c.t.Errorf("%s is left over", path)
-				}
-			}
-		})
+		wantNoneLeft(c.t, dir)
 	}
+}
+
+// ageFiles makes all files below dir those of last week.
+func ageFiles(t testing.TB, dir string) {
+	t.Helper()
+	old := time.Now().Add(-8 * 24 * time.Hour)
+	eachFile(t, dir, func(path string, _ fs.FileInfo) {
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// wantNoneLeft checks that no temporary file, no journal and no half-fetched run
+// lies below dir.
+func wantNoneLeft(t testing.TB, dir string) {
+	t.Helper()
+	eachFile(t, dir, func(path string, _ fs.FileInfo) {
+		base := filepath.Base(path)
+		for _, sign := range []string{"tmp", "journal", ".new"} {
+			if strings.Contains(base, sign) {
+				t.Errorf("%s is left over", path)
+			}
+		}
+	})
 }
 
 // newRandom returns a source of randomness whose seed the test shows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -56,6 +57,7 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 		return err
 	}
 	defer o.close()
+	options.Folder = e.spillDir()
 	p := &checkProgress{env: e}
 	report, err := check.Run(ctx, o.repo, o.keys, options, p)
 	p.end()
@@ -68,8 +70,12 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 	switch {
 	case err != nil:
 		return withHint(err, "the check did not come to its end: nothing is known to be right")
+	case !report.OK() && slices.ContainsFunc(report.Problems, ofLog):
+		return withHint(errDamaged, "put damaged files of gen/ back from another copy of the repository; if nobody of this repository has written the newest of them, bluesky repair log passes over it")
 	case !report.OK() && report.SuggestRepairIndex:
 		return withHint(errDamaged, "bluesky repair index makes lost runs of the index again, from segments that are whole; then check again")
+	case !report.OK() && report.SuggestRecount && len(report.BrokenSegments) == 0:
+		return withHint(errDamaged, "bluesky prune --recount counts anew what the cleaner has counted; then check again")
 	case !report.OK():
 		return withHint(errDamaged, "what is not affected can still be restored; put damaged files back from another copy of the repository, if there is one")
 	}
@@ -99,6 +105,8 @@ func checkUnit(phase string) (one, many string, listed bool) {
 		return "run", "runs", true
 	case "compare segment headers with the index":
 		return "segment", "segments", true
+	case "find the home of each object", "count all references":
+		return "part", "parts", true
 	case "check the trees of the snapshots", "find the files that are affected":
 		return "snapshot", "snapshots", true
 	}
@@ -212,6 +220,7 @@ type checkSummary struct {
 	BrokenPacks        []string `json:"broken_packs"`
 	SuggestRepairIndex bool     `json:"suggest_repair_index"`
 	SuggestPrune       bool     `json:"suggest_prune"`
+	SuggestRecount     bool     `json:"suggest_recount"`  // not restic's
 	Level              string   `json:"level"`            // not restic's
 	Unseen             []string `json:"unseen,omitempty"` // not restic's
 	Warnings           int      `json:"num_warnings"`     // not restic's
@@ -222,7 +231,7 @@ type checkSummary struct {
 func checkSummaryOf(r *check.Report, finished bool) checkSummary {
 	s := checkSummary{
 		MessageType: "summary", NumErrors: r.Errors, Warnings: r.Warnings,
-		SuggestRepairIndex: r.SuggestRepairIndex, SuggestPrune: r.SuggestPrune,
+		SuggestRepairIndex: r.SuggestRepairIndex, SuggestPrune: r.SuggestPrune, SuggestRecount: r.SuggestRecount,
 		Level: r.Level, Unseen: r.Unseen,
 	}
 	if !finished {
@@ -232,4 +241,9 @@ func checkSummaryOf(r *check.Report, finished bool) checkSummary {
 		s.BrokenPacks = append(s.BrokenPacks, name.String())
 	}
 	return s
+}
+
+// ofLog reports whether p is an error of the log.
+func ofLog(p check.Problem) bool {
+	return p.Severity == check.Error && strings.HasPrefix(p.Subject, "gen/")
 }

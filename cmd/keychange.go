@@ -115,13 +115,22 @@ func (e *env) removeKey(ctx context.Context, ring *keyring.Ring, name string) er
 	if err != nil {
 		return withHint(fmt.Errorf("key %s: %w", quote(name), err), "bluesky key list shows all")
 	}
-	switch err := ring.Remove(ctx, id); {
+	left, err := ring.Remove(ctx, id)
+	switch {
 	case errors.Is(err, keyring.ErrSlotInUse):
 		return withHint(fmt.Errorf("key %s is not removed: %w", shortKey(id), err), "give another password to remove it, or change it with bluesky key passwd")
 	case errors.Is(err, keyring.ErrLastSlot):
 		return withHint(fmt.Errorf("key %s is not removed: %w", shortKey(id), err), "add another with bluesky key add, or change it with bluesky key passwd")
 	case err != nil:
 		return err
+	}
+	for _, s := range left {
+		if s.ID == id {
+			e.warn("key %s is there again; bluesky key remove %[1]s takes it away", shortKey(id))
+			continue
+		}
+		e.warn("the password of the removed key may open key %s too, which was made meanwhile or has the same user, host and time; bluesky key remove %[1]s takes it away",
+			shortKey(s.ID))
 	}
 	return e.printKeyChange(keyMessage{"key_removed", id.String()}, "removed key %s", shortKey(id))
 }

@@ -72,6 +72,10 @@ func (e *env) connect(ctx context.Context) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	return e.connectTo(ctx, a)
+}
+
+func (e *env) connectTo(ctx context.Context, a access) (*opened, error) {
 	location, err := a.repository()
 	if err != nil {
 		return nil, err
@@ -160,7 +164,15 @@ func (o *opened) refresh(ctx context.Context) (err error) {
 
 // close ends the use of the repository and reports what went wrong on this
 // machine's side without having stopped anything.
+//
+// What the newest state does not name any more goes from the cache: a machine
+// that cleans makes other runs each time, and never backs up.
 func (o *opened) close() {
+	if o.state != nil {
+		if err := o.repo.TidyCache(); err != nil {
+			o.env.warn("%v", err)
+		}
+	}
 	for _, problem := range o.repo.Problems() {
 		o.env.warn("%v", problem)
 	}

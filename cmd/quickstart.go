@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -106,6 +107,7 @@ func (e *env) makeDefault(ctx context.Context) error {
 	if location == "" || file == "" {
 		return withHint(errors.New("neither HOME nor XDG_DATA_HOME and XDG_CONFIG_HOME say where a repository may go"), "name one with -r, and run bluesky init")
 	}
+	removeStrayPasswords(filepath.Dir(file), e.now())
 	if complete(location) {
 		return nil
 	}
@@ -161,7 +163,7 @@ func writePasswordFile(file, password string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".default-password-*") // 0600
+	f, err := os.CreateTemp(dir, strayPassword+"*") // 0600
 	if err != nil {
 		return err
 	}
@@ -178,6 +180,25 @@ func writePasswordFile(file, password string) error {
 		return err
 	}
 	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// strayPassword begins the name of a password file until it is whole.
+const strayPassword = ".default-password-"
+
+// strayAge is how long such a file was left alone before it counts as abandoned.
+const strayAge = 24 * time.Hour
+
+// removeStrayPasswords removes from dir what a quickstart that was killed has left.
+// No repository has a password that stands there alone: it has its name first. What
+// stays, the next quickstart removes.
+func removeStrayPasswords(dir string, now time.Time) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && info.Mode().IsRegular() && strings.HasPrefix(entry.Name(), strayPassword) && now.Sub(info.ModTime()) > strayAge {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
 }
 
 // passwordAlphabet is Crockford's base 32: no I, L, O or U.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bluesky/filter"
 	"bluesky/seal"
@@ -72,6 +73,49 @@ func TestWritePasswordFile(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// A quickstart removes what one that was killed has left of its password file a day
+// ago, also where the repository is complete, and nothing else.
+func TestQuickstartRemovesStrayPasswords(t *testing.T) {
+	dir := t.TempDir()
+	h := newTestHost(map[string]string{
+		"XDG_CONFIG_HOME": dir + "/config", "XDG_DATA_HOME": dir + "/data", "XDG_STATE_HOME": dir + "/state", "XDG_CACHE_HOME": dir + "/cache",
+	})
+	h.slot = seal.SlotParams{Time: 1, Memory: 8, Lanes: 1}
+	config := filepath.Join(dir, "config", "bluesky")
+	for _, folder := range []string{config, filepath.Join(dir, "src"), filepath.Join(config, strayPassword+"folder")} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{strayPassword + "folder", strayPassword + "young", "default-password", "default-password-2"}
+	for range 2 {
+		old := time.Now().Add(-25 * time.Hour)
+		for _, name := range []string{strayPassword + "old", "default-password-2", strayPassword + "young"} {
+			path := writeFile(t, filepath.Join(config, name), "x\n")
+			if strings.HasSuffix(name, "young") {
+				continue
+			}
+			if err := os.Chtimes(path, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if code := h.execute(t.Context(), []string{"quickstart", filepath.Join(dir, "src")}, nil); code != 0 {
+			t.Fatalf("exit code %d: %s", code, h.err.String())
+		}
+		entries, err := os.ReadDir(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, entry := range entries {
+			got = append(got, entry.Name())
+		}
+		if got = slices.DeleteFunc(got, func(name string) bool { return !strings.Contains(name, "password") }); !slices.Equal(got, want) {
+			t.Errorf("left are %q, want %q", got, want)
+		}
 	}
 }
 

@@ -16,7 +16,7 @@ var errNotRepaired = errors.New("not everything could be repaired; the errors ab
 
 func newRepairCommand(e *env) *cobra.Command {
 	cmd := newGroup("repair", "Repair the repository")
-	cmd.AddCommand(newRepairIndexCommand(e))
+	cmd.AddCommand(newRepairIndexCommand(e), newRepairLogCommand(e))
 	return cmd
 }
 
@@ -60,7 +60,7 @@ func (e *env) repairIndex(ctx context.Context, options repair.Options) error {
 	case err != nil:
 		return err
 	case !report.OK():
-		return withHint(errNotRepaired, "put missing or damaged segments back from a copy of the repository, or its whole idx folder, and run it again; bluesky check says what is affected")
+		return withHint(errNotRepaired, "put missing or damaged segments back from a copy of the repository, or its whole idx and cnt folders, and run it again; bluesky check says what is affected")
 	}
 	return nil
 }
@@ -93,6 +93,9 @@ func (e *env) printRepair(r *repair.Report, options repair.Options, finished, ve
 	for i := range r.Wrong {
 		e.printRepairedRun(&r.Wrong[i], options.DryRun)
 	}
+	for i := range r.Tables {
+		e.printRepairedTable(&r.Tables[i], options.DryRun)
+	}
 	for _, f := range r.Damaged {
 		e.printDamagedSegment("error", &f)
 	}
@@ -105,7 +108,7 @@ func (e *env) printRepair(r *repair.Report, options repair.Options, finished, ve
 	case e.json():
 		return e.printJSON(repairSummary{
 			MessageType: "summary", DryRun: options.DryRun, Runs: r.Runs, Wrong: len(r.Wrong), Repaired: r.Repaired(),
-			HeadersRead: r.Segments, Equal: r.Equal, DamagedSegments: len(r.Damaged), IdentityVerified: verified,
+			HeadersRead: r.Segments, Equal: r.Equal, Partly: r.Partly, DamagedSegments: len(r.Damaged), IdentityVerified: verified,
 		})
 	case e.settings.Quiet:
 		return nil
@@ -115,6 +118,9 @@ func (e *env) printRepair(r *repair.Report, options repair.Options, finished, ve
 	}
 	if options.All {
 		e.printf("%s made again from %s: the same as stored\n", of(r.Equal, r.Runs-len(r.Wrong), "run", "runs"), plural(uint64(r.Segments), "segment header", "segment headers"))
+		if r.Partly > 0 {
+			e.printf("%s that a clean has changed: the same as far as segments are there\n", plural(uint64(r.Partly), "run", "runs"))
+		}
 	}
 	did := "repaired"
 	if options.DryRun {
@@ -163,17 +169,33 @@ func (e *env) printRepairedRun(r *repair.Run, dry bool) {
 	e.printf("%s: %s; %s from %s\n", r.Name.Key(), printable(r.Problem.Error()), did, from)
 }
 
+func (e *env) printRepairedTable(t *repair.Table, dry bool) {
+	switch {
+	case e.json():
+		m := repairedTable{
+			MessageType: "table", ID: t.Ref.Name.String(), Holds: t.Holds.String(), Problem: t.Problem.Error(), Repaired: t.Repaired,
+		}
+		if t.Err != nil {
+			m.Error = t.Err.Error()
+		}
+		_ = e.printJSON(m) // strings always marshal
+	case !t.Repaired:
+		fmt.Fprintf(e.stderr, "error: %s (%s): %s; not repaired: %s\n", t.Ref.Name.Key(), t.Holds, printable(t.Problem.Error()), printable(t.Err.Error()))
+	case e.settings.Quiet:
+	case dry:
+		e.printf("%s (%s): %s; could be put back from the cache of this machine\n", t.Ref.Name.Key(), t.Holds, printable(t.Problem.Error()))
+	default:
+		e.printf("%s (%s): %s; put back from the cache of this machine\n", t.Ref.Name.Key(), t.Holds, printable(t.Problem.Error()))
+	}
+}
+
 func (e *env) printDamagedSegment(severity string, f *index.Failure) {
 	text := fmt.Sprintf("%s: %v", f.Name.Key(), f.Err)
 	if severity == "warning" {
 		e.warn("%s", text)
 		return
 	}
-	if e.json() {
-		e.writeJSON(e.stderr, checkError{MessageType: "error", Message: text, Severity: severity})
-		return
-	}
-	fmt.Fprintf(e.stderr, "error: %s\n", printable(text))
+	e.printError("%s", text)
 }
 
 // repairedRun is a run that was missing or damaged.
@@ -188,6 +210,16 @@ type repairedRun struct {
 	Error       string `json:"error,omitempty"`
 }
 
+// repairedTable is a table that was missing or damaged.
+type repairedTable struct {
+	MessageType string `json:"message_type"`
+	ID          string `json:"id"`
+	Holds       string `json:"holds"`
+	Problem     string `json:"problem"`
+	Repaired    bool   `json:"repaired"` // or would be
+	Error       string `json:"error,omitempty"`
+}
+
 // repairSummary is the last message of repair index.
 type repairSummary struct {
 	MessageType      string `json:"message_type"`
@@ -197,6 +229,7 @@ type repairSummary struct {
 	Repaired         int    `json:"runs_repaired"`
 	HeadersRead      int    `json:"headers_read"`
 	Equal            int    `json:"runs_equal,omitempty"`
+	Partly           int    `json:"runs_partly_compared,omitempty"`
 	DamagedSegments  int    `json:"damaged_segments,omitempty"`
 	IdentityVerified bool   `json:"identity_verified"`
 }

@@ -104,6 +104,8 @@ func TestScripts(t *testing.T) {
 			"document": scriptDocument,
 			"damage":   scriptDamage,
 			"oddnames": scriptOddNames,
+			"newerop":  scriptNewerOp,
+			"garbage":  scriptGarbage,
 		},
 	})
 }

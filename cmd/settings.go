@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,7 @@ type settings struct {
 	RepositoryFile  string `mapstructure:"repository_file"`
 	PasswordFile    string `mapstructure:"password_file"`
 	PasswordCommand string `mapstructure:"password_command"`
+	CleanerKey      string `mapstructure:"cleaner_key"`
 	CacheDir        string `mapstructure:"cache_dir"`
 	NoCache         bool   `mapstructure:"no_cache"`
 	Compression     string `mapstructure:"compression"` // a name that seal knows, or ""
@@ -56,6 +58,7 @@ func settingKeys() []settingKey {
 		{"repository_file", "repository-file", "BLUESKY_REPOSITORY_FILE", false},
 		{"password_file", "password-file", "BLUESKY_PASSWORD_FILE", false},
 		{"password_command", "password-command", "BLUESKY_PASSWORD_COMMAND", false},
+		{"cleaner_key", "cleaner-key", "BLUESKY_CLEANER_KEY", false},
 		{"cache_dir", "cache-dir", "BLUESKY_CACHE_DIR", false},
 		{"no_cache", "no-cache", "BLUESKY_NO_CACHE", true},
 		{"compression", "compression", "BLUESKY_COMPRESSION", false},
@@ -89,6 +92,7 @@ func addGlobalFlags(flags *pflag.FlagSet) {
 	flags.String("repository-file", "", "`file` to read the repository location from (default: $BLUESKY_REPOSITORY_FILE)")
 	flags.StringP("password-file", "p", "", "`file` to read the repository password from (default: $BLUESKY_PASSWORD_FILE)")
 	flags.String("password-command", "", "`command` that prints the repository password (default: $BLUESKY_PASSWORD_COMMAND)")
+	flags.String("cleaner-key", "", "`file` with the cleaner key of the repository (default: $BLUESKY_CLEANER_KEY, then where init put it)")
 	flags.Bool("insecure-no-password", false, "use an empty password for the repository; every command needs the flag then (insecure)")
 	flags.BoolP("quiet", "q", false, "print no progress and no messages, only the answer, warnings and errors")
 	flags.CountP("verbose", "v", "be verbose (more than once, or --verbose=n``; there are 2 levels)")
@@ -163,6 +167,14 @@ func loadSettings(flags *pflag.FlagSet, getenv func(string) string, dirs userDir
 	}
 	s.passwordGiven = getenv(passwordVariable) != ""
 	return s, nil
+}
+
+// withoutPassword returns s without all that says where a password is.
+func (s settings) withoutPassword() settings {
+	s.InsecureNoPassword, s.passwordGiven, s.from = false, false, maps.Clone(s.from)
+	delete(s.from, "password_file")
+	delete(s.from, "password_command")
+	return s
 }
 
 // compression returns the level at which a backup compresses.

@@ -75,6 +75,7 @@ func TestSettingsKeys(t *testing.T) {
 			"repository_file":  s.RepositoryFile,
 			"password_file":    s.PasswordFile,
 			"password_command": s.PasswordCommand,
+			"cleaner_key":      s.CleanerKey,
 			"cache_dir":        s.CacheDir,
 			"no_cache":         s.NoCache,
 			"compression":      s.Compression,

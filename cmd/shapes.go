@@ -80,6 +80,7 @@ type snapshotShape struct {
 	Description    string        `json:"description,omitempty"` // not restic's
 	ProgramVersion string        `json:"program_version,omitempty"`
 	Summary        summaryCounts `json:"summary"`
+	Pinned         bool          `json:"pinned,omitempty"` // not restic's
 	ID             string        `json:"id"`
 	ShortID        string        `json:"short_id"`
 }
@@ -93,7 +94,11 @@ func shapeOf(id, root object.ID, r *tree.Snapshot) snapshotShape {
 	}
 }
 
-func snapshotShapeOf(s *snapshot.Snapshot) snapshotShape { return shapeOf(s.ID, s.Root, &s.Record) }
+func snapshotShapeOf(s *snapshot.Snapshot) snapshotShape {
+	shape := shapeOf(s.ID, s.Root, &s.Record)
+	shape.Pinned = s.Pinned
+	return shape
+}
 
 func idOrEmpty(id object.ID) string {
 	if id.IsZero() {

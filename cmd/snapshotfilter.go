@@ -17,6 +17,11 @@ type snapshotFilter struct {
 	paths []string   // all of them; cleaned
 }
 
+// empty reports whether f chooses all.
+func (f *snapshotFilter) empty() bool {
+	return len(f.tags) == 0 && len(f.paths) == 0 && !slices.ContainsFunc(f.hosts, func(h string) bool { return h != "" })
+}
+
 // match reports whether a snapshot with these properties is chosen.
 func (f *snapshotFilter) match(host string, tags, paths []string) bool {
 	return f.matchHost(host) && f.matchTags(tags) && f.matchPaths(paths)
@@ -66,15 +71,21 @@ func (f *snapshotFilter) matchPaths(paths []string) bool {
 	return true
 }
 
-// addSnapshotFilter defines --host, --tag and --path, and returns the filter
+// addSnapshotFilter defines --host (-H), --tag and --path, and returns the filter
 // that they fill. BLUESKY_HOST is the default of --host.
 func addSnapshotFilter(flags *pflag.FlagSet, getenv func(string) string) *snapshotFilter {
+	return addSnapshotFilterAs(flags, getenv, "H")
+}
+
+// addSnapshotFilterAs is addSnapshotFilter with another letter for --host, ""
+// for none.
+func addSnapshotFilterAs(flags *pflag.FlagSet, getenv func(string) string, letter string) *snapshotFilter {
 	f := new(snapshotFilter)
 	var hosts []string
 	if host := getenv("BLUESKY_HOST"); host != "" {
 		hosts = []string{host}
 	}
-	flags.StringArrayVarP(&f.hosts, "host", "H", hosts, "only consider snapshots of this `host`; may be given more than once, an empty one takes the default away (default: $BLUESKY_HOST)")
+	flags.StringArrayVarP(&f.hosts, "host", letter, hosts, "only consider snapshots of this `host`; may be given more than once, an empty one takes the default away (default: $BLUESKY_HOST)")
 	flags.Lookup("host").DefValue = "[]" // the help says where it comes from
 	flags.Var((*tagLists)(&f.tags), "tag", "only consider snapshots that have all tags of this `tag[,tag,...]`; may be given more than once, one has to match")
 	flags.Var((*pathList)(&f.paths), "path", "only consider snapshots of this `path`; may be given more than once, all have to match")

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bluesky/object"
 	"bluesky/snapshot"
 )
 
@@ -90,23 +91,69 @@ func (e *env) printSnapshots(list []snapshot.Snapshot, compact bool) error {
 		}
 		return e.printJSON(shapes)
 	}
-	t := newTable("ID", "Time", "Host", "Tags", "Paths", "Size")
-	for _, s := range list {
+	return snapshotTable(list, nil, compact).write(e.stdout)
+}
+
+// snapshotTable shows snapshots and, unless reasons is nil, why each is kept.
+func snapshotTable(list []snapshot.Snapshot, reasons [][]string, compact bool) *table {
+	header := []string{"ID", "Time", "Host", "Tags", "Paths", "Size"}
+	const atReasons = 4 // their column
+	if reasons != nil {
+		header = slices.Insert(header, atReasons, "Reasons")
+	}
+	t := newTable(header...)
+	for i, s := range list {
 		r := &s.Record
-		row := func(path string) []string {
-			return []string{s.ID.Short(), formatTime(r.Time.Time().Local()), quote(r.Host), joinTags(r.Tags), path, formatBytes(r.Counts.TotalBytesProcessed)}
+		first := []string{s.ID.Short(), formatTime(r.Time.Time().Local()), quote(r.Host), joinTags(r.Tags), "", formatBytes(r.Counts.TotalBytesProcessed)}
+		paths := make([]string, len(r.Paths))
+		for j, path := range r.Paths {
+			paths[j] = quote(path)
+		}
+		var why []string
+		if reasons != nil {
+			why = reasons[i]
 		}
 		if compact {
-			t.row(row(fmt.Sprintf("%s%s", firstPath(r.Paths), more(len(r.Paths)-1)))...)
-			continue
+			paths = []string{firstPath(r.Paths) + more(len(r.Paths)-1)}
+			why = []string{strings.Join(why, ", ")}
 		}
-		t.row(row(firstPath(r.Paths))...)
-		for _, path := range r.Paths[min(1, len(r.Paths)):] {
-			t.row("", "", "", "", quote(path), "")
+		for line := range max(1, len(paths), len(why)) {
+			cells := make([]string, len(first))
+			if line == 0 {
+				copy(cells, first)
+			}
+			cells[4] = nth(paths, line)
+			if reasons != nil {
+				cells = slices.Insert(cells, atReasons, nth(why, line))
+			}
+			t.row(cells...)
 		}
 	}
 	t.footer = plural(uint64(len(list)), "snapshot", "snapshots")
-	return t.write(e.stdout)
+	var pinned []object.ID
+	for i := range list {
+		if list[i].Pinned {
+			pinned = append(pinned, list[i].ID)
+		}
+	}
+	if len(pinned) > 0 {
+		t.footer += "; pinned: " + fewIDs(pinned)
+	}
+	return t
+}
+
+// fewIDs names the first of ids.
+func fewIDs(ids []object.ID) string {
+	few := ids[:min(10, len(ids))]
+	return shortIDs(few) + more(len(ids)-len(few))
+}
+
+// nth returns the n-th of list, "" behind its end.
+func nth(list []string, n int) string {
+	if n < len(list) {
+		return list[n]
+	}
+	return ""
 }
 
 func firstPath(paths []string) string {

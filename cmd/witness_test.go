@@ -114,8 +114,9 @@ type moment struct {
 // just when something new is there.
 func randomMoment(random *rand.Rand, usual map[string]int) moment {
 	names := append(slices.Sorted(maps.Keys(usual)), "")
-	if random.IntN(2) == 0 {
-		names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasPrefix(name, "create ") })
+	creates := func(name string) bool { return strings.HasPrefix(name, "create ") }
+	if random.IntN(2) == 0 && slices.ContainsFunc(names, creates) {
+		names = slices.DeleteFunc(names, func(name string) bool { return !creates(name) })
 	}
 	name := names[random.IntN(len(names))]
 	if name == "" {

@@ -26,7 +26,8 @@ type Part struct {
 	Run *Run
 	// At is the generation that registered the run. It stands for a registered-at
 	// of 0 in it and, unless Cleaned, for each one below it: what a writer made up
-	// to have its copies come before those that are there.
+	// to have its copies come before those that are there. If Cleaned, it stands
+	// for each one above it.
 	At      uint64
 	Cleaned bool            // registered by a clean
 	Dead    *roaring.Bitmap // rows that are absent; nil for none
@@ -130,10 +131,16 @@ func (m *member) segment(i int) Segment {
 	return s
 }
 
-// resolve sets the generation that first registered s, a segment of m.
+// resolve sets the generation that first registered s, a segment of m. It is not
+// after the clean that registered m, nor before the writer's add-run.
 func (m *member) resolve(s *Segment) {
-	if s.RegisteredAt == 0 || !m.cleaned {
+	switch {
+	case !m.cleaned:
 		s.RegisteredAt = max(s.RegisteredAt, m.at)
+	case s.RegisteredAt == 0:
+		s.RegisteredAt = m.at
+	default:
+		s.RegisteredAt = min(s.RegisteredAt, m.at)
 	}
 }
 
@@ -267,6 +274,9 @@ func (x *Index) At(part, place int) Location {
 	row := m.run.Row(place)
 	return Location{row, m.segment(int(row.Segment)), part, place}
 }
+
+// Segment returns a segment of a part by its ordinal, visible or not.
+func (x *Index) Segment(part, ordinal int) Segment { return x.members[part].segment(ordinal) }
 
 // Segments goes through the visible segments, in the order of the runs and of
 // their tables.

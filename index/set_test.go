@@ -7,100 +7,165 @@ import (
 
 	"bluesky/object"
 	"bluesky/pack"
+
+	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// place is what a model of an Index holds for one copy of an object.
-type place struct {
-	at      uint64
-	run     int
-	stored  uint64 // registered-at, by which the segments of a run are in order
-	segment pack.Name
-	offset  uint32
+// A copied is what a model of an Index holds for one copy of an object.
+type copied struct {
+	at          uint64 // registered-at, resolved
+	part, place int
+	segment     pack.Name
+	visible     bool
 }
 
-// TestIndexModel compares an Index with a map, for few runs and for many, with
-// and without hidden segments.
+// A model is an Index as maps and lists.
+type model struct {
+	copies   map[object.ID][]copied // by home
+	all      [][]copied             // by part and place
+	segments []Segment              // that are visible
+}
+
+// add adds a part, and what is hidden by its name.
+func (x *model) add(p Part, condemned map[pack.Name]bool) {
+	part := len(x.all)
+	resolve := func(s Segment) Segment {
+		switch {
+		case s.RegisteredAt == 0, p.Cleaned && s.RegisteredAt > p.At, !p.Cleaned && s.RegisteredAt < p.At:
+			s.RegisteredAt = p.At
+		}
+		return s
+	}
+	shows := func(ordinal int, s Segment) bool {
+		return !condemned[s.Name] && (p.Gone == nil || !p.Gone.Contains(uint32(ordinal)))
+	}
+	for i, s := range p.Run.Segments() {
+		if shows(i, s) {
+			x.segments = append(x.segments, resolve(s))
+		}
+	}
+	var rows []copied
+	for place := range p.Run.Len() {
+		row := p.Run.Row(place)
+		s := resolve(p.Run.Segment(int(row.Segment)))
+		c := copied{s.RegisteredAt, part, place, s.Name, shows(int(row.Segment), s) && (p.Dead == nil || !p.Dead.Contains(uint32(place)))}
+		rows = append(rows, c)
+		x.copies[row.ID] = append(x.copies[row.ID], c)
+		slices.SortFunc(x.copies[row.ID], func(a, b copied) int {
+			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.part, b.part), cmp.Compare(a.place, b.place))
+		})
+	}
+	x.all = append(x.all, rows)
+}
+
+// marks returns a bitmap of about one in so many of n, nil or empty at times.
+func (m *maker) marks(n, oneIn int) *roaring.Bitmap {
+	if m.rand.IntN(3) == 0 {
+		return nil
+	}
+	b := roaring.New()
+	for i := range n {
+		if m.rand.IntN(oneIn) == 0 {
+			b.Add(uint32(i))
+		}
+	}
+	return b
+}
+
+// TestIndexModel compares an Index with its model, for few runs and for many, of
+// writers and of cleans, with and without condemned and gone segments and dead
+// rows.
 func TestIndexModel(t *testing.T) {
-	for seed := range uint64(30) {
+	var parts, rows, absent int
+	for seed := range uint64(60) {
 		m := newMaker(seed)
 		shared := m.ids(30)
 		condemned := map[pack.Name]bool{}
-		model := map[object.ID][]place{}
-		segments := map[pack.Name]uint64{}
-		var runs []*Run
-		var at []uint64
+		want := model{copies: map[object.ID][]copied{}}
+		var list []Part
+		var known []*pack.Segment
 		for i := range 1 + m.rand.IntN(14) {
-			generation := 10 + uint64(i)
 			var members []*pack.Segment
 			var registered []uint64
+			add := func(s *pack.Segment) {
+				members, registered = append(members, s), append(registered, m.rand.Uint64N(2)*uint64(1+m.rand.IntN(30)))
+			}
 			for range m.rand.IntN(4) {
 				s := m.segment(t, object.ClassData, append(m.ids(m.rand.IntN(30)), shared[:1+m.rand.IntN(30)]...)...)
-				members, registered = append(members, s), append(registered, m.rand.Uint64N(2)*uint64(1+m.rand.IntN(30)))
 				condemned[s.Name] = m.rand.IntN(4) == 0
+				known = append(known, s)
+				add(s)
 			}
-			runs, at = append(runs, m.run(t, members, registered)), append(at, generation)
-			for j, s := range members {
-				if condemned[s.Name] {
-					continue
+			cleaned := m.rand.IntN(2) == 0
+			for _, s := range known[:len(known)-len(members)] { // of a merge
+				if cleaned && m.rand.IntN(6) == 0 {
+					add(s)
 				}
-				resolved := max(registered[j], generation)
-				segments[s.Name] = resolved
-				for _, o := range s.Header.Objects {
-					model[o.ID] = append(model[o.ID], place{resolved, i, registered[j], s.Name, o.Offset})
-				}
+			}
+			p := Part{Run: m.run(t, members, registered), At: 10 + uint64(i), Cleaned: cleaned}
+			p.Dead, p.Gone = m.marks(p.Run.Len(), 3), m.marks(p.Run.SegmentCount(), 5)
+			list = append(list, p)
+			want.add(p, condemned)
+		}
+		x := New(list, func(n pack.Name) bool { return condemned[n] })
+		visible := want.compare(t, seed, x)
+		for range 300 {
+			if id := m.id(); x.Has(id) || x.Lookup(id) != nil || x.Remains(id) != nil {
+				t.Fatalf("seed %d: found an object that is not there", seed)
 			}
 		}
-		x := New(parts(runs, at), func(n pack.Name) bool { return condemned[n] })
-		compareIndex(t, seed, x, m, model, segments)
+		parts += len(list)
+		for _, r := range want.all {
+			rows += len(r)
+			absent += len(r)
+		}
+		absent -= visible
 	}
+	t.Logf("%d parts, %d rows, %d of them absent", parts, rows, absent)
 }
 
-func compareIndex(t *testing.T, seed uint64, x *Index, m *maker, model map[object.ID][]place, segments map[pack.Name]uint64) {
+// compare returns how many rows are visible.
+func (want *model) compare(t *testing.T, seed uint64, x *Index) int {
 	t.Helper()
-	rows := 0
-	for id, want := range model {
-		rows += len(want)
-		slices.SortFunc(want, func(a, b place) int {
-			return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.run, b.run), cmp.Compare(a.stored, b.stored), slices.Compare(a.segment[:], b.segment[:]))
-		})
-		var got []place
-		for _, l := range x.Lookup(id) {
+	of := func(l Location) copied {
+		return copied{l.Segment.RegisteredAt, l.Part, l.Place, l.Segment.Name, x.Shows(l.Part, l.Place)}
+	}
+	same := func(what string, got []Location, want []copied) {
+		t.Helper()
+		if !slices.EqualFunc(got, want, func(l Location, c copied) bool { return of(l) == c }) {
+			t.Fatalf("seed %d: %s = %+v, want %+v", seed, what, got, want)
+		}
+	}
+	for id, all := range want.copies {
+		visible := slices.DeleteFunc(slices.Clone(all), func(c copied) bool { return !c.visible })
+		same("Remains", x.Remains(id), all)
+		same("Lookup", x.Lookup(id), visible)
+		if x.Has(id) != (len(visible) > 0) {
+			t.Fatalf("seed %d: Has = %v", seed, x.Has(id))
+		}
+		for _, l := range x.Remains(id) {
 			if l.Row.ID != id {
-				t.Fatalf("seed %d: Lookup(%s) finds a row of %s", seed, id.Short(), l.Row.ID.Short())
+				t.Fatalf("seed %d: Remains(%s) finds a row of %s", seed, id.Short(), l.Row.ID.Short())
 			}
-			got = append(got, place{at: l.Segment.RegisteredAt, segment: l.Segment.Name, offset: l.Row.Offset})
-		}
-		same := slices.EqualFunc(got, want, func(a, b place) bool {
-			return a.at == b.at && a.segment == b.segment && a.offset == b.offset
-		})
-		if !same || !x.Has(id) {
-			t.Fatalf("seed %d: Lookup(%s) = %v, want %v", seed, id.Short(), got, want)
 		}
 	}
-	if x.Len() != rows {
-		t.Fatalf("seed %d: %d rows, want %d", seed, x.Len(), rows)
-	}
-	for l := range x.Rows() {
-		if _, ok := model[l.Row.ID]; !ok || segments[l.Segment.Name] != l.Segment.RegisteredAt {
-			t.Fatalf("seed %d: Rows yields %+v", seed, l)
-		}
-		rows--
-	}
-	found := 0
-	for s := range x.Segments() {
-		if segments[s.Name] != s.RegisteredAt {
-			t.Fatalf("seed %d: Segments yields %+v", seed, s)
-		}
-		found++
-	}
-	if rows != 0 || found != len(segments) {
-		t.Fatalf("seed %d: Rows leaves out %d, Segments yields %d of %d", seed, rows, found, len(segments))
-	}
-	for range 300 {
-		if id := m.id(); x.Has(id) || x.Lookup(id) != nil {
-			t.Fatalf("seed %d: found an object that is not there", seed)
+	var visible []copied
+	for part, rows := range want.all {
+		for place, c := range rows {
+			same("At", []Location{x.At(part, place)}, []copied{c})
+			if c.visible {
+				visible = append(visible, c)
+			}
 		}
 	}
+	same("Rows", slices.Collect(x.Rows()), visible)
+	if x.Len() != len(visible) {
+		t.Fatalf("seed %d: %d rows, want %d", seed, x.Len(), len(visible))
+	}
+	if got := slices.Collect(x.Segments()); !slices.Equal(got, want.segments) {
+		t.Fatalf("seed %d: Segments = %v, want %v", seed, got, want.segments)
+	}
+	return len(visible)
 }
 
 // TestHidden looks up an object whose only visible copy is the younger one.

@@ -142,14 +142,59 @@ func (g *Ring) Add(ctx context.Context, n NewSlot) (seal.SlotID, error) {
 // be removed ([ErrSlotInUse], [ErrLastSlot]), and one that has lost its slot
 // removes none ([ErrOwnSlotGone]). After an error the slot may be gone, or not,
 // and the ring's password may open one slot more.
-func (g *Ring) Remove(ctx context.Context, id seal.SlotID) error {
-	list, err := g.ownAndOthers(ctx)
+//
+// Whoever has the password that is taken away may be moving its slot just now. So
+// Remove looks once more when it is done, and returns the slots that this password
+// may open still: id itself, if it is there again, those that have come meanwhile,
+// and those of the same host, user and time, which a moved slot keeps.
+func (g *Ring) Remove(ctx context.Context, id seal.SlotID) ([]Slot, error) {
+	before, err := g.ownAndOthers(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ours := slices.DeleteFunc(list, func(s Slot) bool { return s.Err != nil })
+	if err := g.remove(ctx, id, before); err != nil {
+		return nil, err
+	}
+	after, err := g.Slots(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("key slot %s was removed; whether its password has got another one meanwhile is not known: %w", id, err)
+	}
+	return slices.DeleteFunc(after, func(s Slot) bool { return !suspect(&s, id, before) }), nil
+}
+
+// suspect reports whether the password of the slot id, which was removed, may open
+// s, which was found thereafter; before is what was there at first.
+func suspect(s *Slot, id seal.SlotID, before []Slot) bool {
+	if s.ID == id {
+		return true
+	}
+	if s.Current || errors.Is(s.Err, ErrNotOurs) {
+		return false
+	}
+	isNew := true
+	for _, b := range before {
+		if b.ID == id && b.Err == nil && s.Err == nil && sameInfo(&b.Info, &s.Info) {
+			return true
+		}
+		isNew = isNew && b.ID != s.ID
+	}
+	return isNew
+}
+
+func sameInfo(a, b *seal.SlotInfo) bool {
+	return a.Created == b.Created && bytes.Equal(a.Host, b.Host) && bytes.Equal(a.User, b.User)
+}
+
+// remove is Remove without the look thereafter. list is what was there before.
+func (g *Ring) remove(ctx context.Context, id seal.SlotID, list []Slot) error {
+	ours := 0
+	for _, s := range list {
+		if s.Err == nil {
+			ours++
+		}
+	}
 	switch {
-	case id == seal.SlotID(g.slot.ID) && len(ours) <= 1:
+	case id == seal.SlotID(g.slot.ID) && ours <= 1:
 		return ErrLastSlot
 	case id == seal.SlotID(g.slot.ID):
 		return ErrSlotInUse
@@ -158,7 +203,7 @@ func (g *Ring) Remove(ctx context.Context, id seal.SlotID) error {
 	if err := g.move(ctx); err != nil {
 		return fmt.Errorf("key slot %s was not removed, as there is no new one for the given password: %w", id, err)
 	}
-	err = g.repo.RemoveSlot(ctx, id)
+	err := g.repo.RemoveSlot(ctx, id)
 	// Also where that failed: trying again must not leave a slot more each time.
 	if left := g.repo.RemoveSlot(ctx, former); left != nil && err == nil {
 		err = fmt.Errorf("key slot %s was removed; the former one of the given password, which has a new one, may be left: %w", id, left)

@@ -79,10 +79,10 @@ func TestAddListRemove(t *testing.T) {
 	if first == second {
 		first = list[1].ID
 	}
-	if err := ring.Remove(t.Context(), second); !errors.Is(err, ErrSlotInUse) {
+	if _, err := ring.Remove(t.Context(), second); !errors.Is(err, ErrSlotInUse) {
 		t.Errorf("removing its own: %v", err)
 	}
-	if err := ring.Remove(t.Context(), first); err != nil {
+	if _, err := ring.Remove(t.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	if opens(t, st, "first") || !opens(t, st, "second") {
@@ -97,10 +97,10 @@ func TestAddListRemove(t *testing.T) {
 	if params, err := seal.ParamsOf(ring.slot.Data); err != nil || params != cheapSlot {
 		t.Errorf("its costs are %+v, %v", params, err)
 	}
-	if err := ring.Remove(t.Context(), moved[0].ID); !errors.Is(err, ErrLastSlot) {
+	if _, err := ring.Remove(t.Context(), moved[0].ID); !errors.Is(err, ErrLastSlot) {
 		t.Errorf("removing the last: %v", err)
 	}
-	if err := ring.Remove(t.Context(), first); err != nil {
+	if _, err := ring.Remove(t.Context(), first); err != nil {
 		t.Errorf("removing one that is gone already: %v", err)
 	}
 	if !opens(t, st, "second") {
@@ -128,10 +128,10 @@ func TestChange(t *testing.T) {
 		twin != seal.SlotID(before) && change.Others[0] != twin {
 		t.Errorf("the old password opens %v too", change.Others)
 	}
-	if err := ring.Remove(t.Context(), change.Added); !errors.Is(err, ErrSlotInUse) {
+	if _, err := ring.Remove(t.Context(), change.Added); !errors.Is(err, ErrSlotInUse) {
 		t.Errorf("the ring goes on with another slot than the new one: %v", err)
 	}
-	if err := ring.Remove(t.Context(), change.Others[0]); err != nil {
+	if _, err := ring.Remove(t.Context(), change.Others[0]); err != nil {
 		t.Fatal(err)
 	}
 	if opens(t, st, "old") || !opens(t, st, "new") || !opens(t, st, "other") {
@@ -168,12 +168,12 @@ func TestForeignSlots(t *testing.T) {
 			t.Errorf("slot %s: %v, want %v", s.ID, s.Err, want)
 		}
 		if s.Current {
-			if err := ring.Remove(t.Context(), ring.slot.ID); !errors.Is(err, ErrLastSlot) {
+			if _, err := ring.Remove(t.Context(), ring.slot.ID); !errors.Is(err, ErrLastSlot) {
 				t.Errorf("the only one that is ours: %v", err)
 			}
 			continue
 		}
-		if err := ring.Remove(t.Context(), s.ID); err != nil {
+		if _, err := ring.Remove(t.Context(), s.ID); err != nil {
 			t.Errorf("slot %s: %v", s.ID, err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestNewSlotIsReadBack(t *testing.T) {
 			if _, err := ring.Add(t.Context(), newSlot("new")); err == nil {
 				t.Error("added without an error")
 			}
-			if err := ring.Remove(t.Context(), seal.SlotID{1}); err == nil {
+			if _, err := ring.Remove(t.Context(), seal.SlotID{1}); err == nil {
 				t.Error("a slot that does not open has taken the place of the own one")
 			}
 			if n, _ := b.Count(fault.Delete, ""); n > 0 {

@@ -28,7 +28,8 @@ var (
 		return Change{}, err
 	}, "p1", []string{"p0"}, map[string]bool{"p0": true, "p1": true, "new": true}, 2}
 	removeKey = keyOperation{"remove", func(ctx context.Context, g *Ring, other seal.SlotID) (Change, error) {
-		return Change{}, g.Remove(ctx, other)
+		_, err := g.Remove(ctx, other)
+		return Change{}, err
 	}, "p0", []string{"p0"}, map[string]bool{"p0": true, "p1": false, "new": false}, 7}
 	changeKey = keyOperation{"change", func(ctx context.Context, g *Ring, _ seal.SlotID) (Change, error) {
 		return g.Change(ctx, newSlot("new"))
@@ -49,7 +50,7 @@ func (g *Ring) removeOthers(ctx context.Context) error {
 		if s.Current {
 			continue
 		}
-		if err := g.Remove(ctx, s.ID); err != nil {
+		if _, err := g.Remove(ctx, s.ID); err != nil {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ func TestSlotThatTheDiskHasLost(t *testing.T) {
 	if c, err := ring.Change(t.Context(), newSlot("new")); err != nil || !c.Removed {
 		t.Errorf("change: %v, removed %v", err, c.Removed)
 	}
-	if err := ring.Remove(t.Context(), lost); err != nil {
+	if _, err := ring.Remove(t.Context(), lost); err != nil {
 		t.Errorf("remove: %v", err)
 	}
 	b.Inject(nil)

@@ -68,7 +68,8 @@ func commitMutations() []mutation {
 		instead("relied-on ids are not looked at again", commit, "checked == nil || !base.extends(checked)", "checked == nil", pkg, "TestReliedOnObjectVanishes"),
 		instead("no assertion at the end of a commit", commit, "if err := r.assert(ctx, base, after, view, c); err != nil", "if err := r.assert(ctx, base, after, view, c); false && err != nil", pkg, "TestRefusedCommits"),
 		instead("void ops are committed", commit, "	if len(void) > 0 {", "	if false && len(void) > 0 {", pkg, "TestRefusedCommits"),
-		never("own uploads may be condemned", commit, "_, ok := condemned[SegmentName(name)]; ok", pkg, "TestOwnSegmentIsCondemned"),
+		never("own uploads may be condemned", commit, "lost {\n		return &goneError", pkg, "TestOwnSegmentIsCondemned"),
+		instead("the own run may be condemned", commit, "_, lost := condemned[RunName(c.run.add.Name)]", "lost := false", pkg, "TestOwnRunIsCondemned"),
 		never("roots may be invisible", "repo/assert.go", "!listed[snap.ID] && !visible(id)", pkg, "TestRefusedCommits"),
 		never("a repository of a newer version is written to", commit, "base.ReadOnly()", pkg, "TestReadOnlyRepository"),
 		never("metadata does not wait for data", session, "l.class == object.ClassMeta", pkg, "TestDurabilityOrder"),
@@ -76,6 +77,8 @@ func commitMutations() []mutation {
 		instead("a failed upload is forgotten", session, "			s.fail(err)\n", "			_ = err\n", pkg, "TestFailedUpload"),
 		instead("the run is not put", "repo/register.go", "err := s.repo.put(ctx, name.Key(), data); err != nil", "err := error(nil); err != nil", pkg, "TestDurabilityOrder"),
 		instead("refs out of a session are not relied on", session, "	s.relied = append(s.relied, segment.Header.External)\n", "", pkg, "TestDanglingRefOfASession"),
+		instead("a session without anything new adds no generation", "repo/register.go", "!(empty && registered)", "!(false && registered)", pkg, "TestAddRunOfNothing"),
+		instead("a long run without a new object adds no generation", "backup/counts.go", "due = passed >= idleEvery", "due = false", "backup", "TestLongRun"),
 		instead("sessions of live runs are ended", "journal/file.go", "if !locked {", "if false && !locked {", pkg, "TestKilledHolder", "TestAbandonedSession"),
 		instead("init takes the place of a lost generation 0", "repo/create.go", "	if err := lost(ctx, st, GenerationKey(0)); err != nil {\n		return nil, err\n	}\n", "", pkg, "TestLostIdentity"),
 	}

@@ -57,6 +57,8 @@ func sealMutations() []mutation {
 		instead("who deletes a slot relies on one that was there before", "keyring/slots.go",
 			"	former := seal.SlotID(g.slot.ID)\n	if err := g.move(ctx); err != nil {\n		return fmt.Errorf(\"key slot %s was not removed, as there is no new one for the given password: %w\", id, err)\n	}\n",
 			"	former := id\n", "keyring", "TestLateDeletion", "TestKeyRemoversMeet"),
+		instead("a slot that came while another was removed goes unnoticed", "keyring/slots.go", "	return isNew\n", "	return false\n", "keyring", "TestAddedWhileRemoved"),
+		instead("a slot that a removed one has moved to goes unnoticed", "keyring/slots.go", "sameInfo(&b.Info, &s.Info)", "false", "keyring", "TestRemovedWhileItMoves"),
 		without("a new slot is not compared with what was stored", "keyring/slots.go", "	if !bytes.Equal(slot.Data, data) { // also where only its info is damaged\n		return repo.KeySlot{}, fmt.Errorf(\"key slot %s: read back: %w: it is not what was stored\", id, object.ErrCorrupt)\n	}\n", "keyring", "TestNewSlotIsReadBack", "TestCreateReadsTheSlotBack"),
 	}
 }

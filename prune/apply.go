@@ -9,6 +9,7 @@ import (
 	"bluesky/object"
 	"bluesky/pack"
 	"bluesky/repo"
+	"bluesky/store"
 )
 
 // A Result says what a prune has done.
@@ -41,22 +42,40 @@ func (p *Plan) Apply(ctx context.Context, cleaner crypto.Signer, progress Progre
 		return nil, err
 	}
 	if !p.Empty() {
-		if err := c.copy(ctx, p, progress); err != nil {
-			return nil, err
-		}
 		var err error
 		if p, err = c.commit(ctx, p, cleaner, progress); err != nil {
 			return nil, err
 		}
 	}
+	damaged := c.damage(ctx)
 	result := &Result{Stats: p.Stats, ReadBytes: c.Read + p.headers.Bytes, WrittenBytes: c.Written, DamagedCopies: c.Failed}
 	if err := deleteCondemned(ctx, p.repo, cleaner, p.options, result, progress); err != nil {
-		return result, err
+		return result, errors.Join(err, damaged)
 	}
-	for name, err := range c.Failed {
-		return result, fmt.Errorf("%w: segment %s was left as it is: %w", ErrDamaged, name, err)
+	deleted, err := raiseFloor(ctx, p.repo, cleaner, p.options)
+	result.Deleted += deleted
+	return result, errors.Join(err, damaged)
+}
+
+// damage returns what kept segments from being cleaned. It forgets those that
+// have gone meanwhile: another cleaner has moved what was in them.
+func (c *copier) damage(ctx context.Context) error {
+	if len(c.Failed) == 0 {
+		return nil
 	}
-	return result, nil
+	_, view, err := c.repo.Current(ctx)
+	if err != nil {
+		return err
+	}
+	failed := c.Failed
+	c.Failed = map[pack.Name]error{}
+	for s := range view.Segments() {
+		if cause := failed[s.Name]; cause != nil {
+			c.Failed[s.Name] = cause
+			err = errors.Join(err, fmt.Errorf("%w: segment %s was left as it is: %w", ErrDamaged, s.Name, cause))
+		}
+	}
+	return err
 }
 
 // commit appends the clean of p, or of a later plan that takes its place.
@@ -65,26 +84,47 @@ func (c *copier) commit(ctx context.Context, p *Plan, cleaner crypto.Signer, pro
 	for _, s := range p.victims {
 		victims[s.Name] = true
 	}
+	err := c.copy(ctx, p, progress)
 	for attempt := 1; ; attempt++ {
-		if err := c.checkOutputs(ctx, p); err != nil {
-			return nil, err
+		if err == nil {
+			err = c.try(ctx, p, cleaner)
 		}
-		a, err := p.assemble(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		err = a.append(ctx, cleaner)
 		if err == nil {
 			p.count()
 			return p, nil
 		}
-		if !errors.Is(err, repo.ErrConflict) || attempt == maxAttempts {
+		if attempt == maxAttempts || !outrun(ctx, p.base, err) {
 			return nil, err
 		}
-		if p, err = c.again(ctx, p, victims, progress); err != nil {
-			return nil, err
+		var newer *Plan
+		if newer, err = c.again(ctx, p, victims, progress); newer != nil {
+			p = newer
 		}
 	}
+}
+
+func (c *copier) try(ctx context.Context, p *Plan, cleaner crypto.Signer) error {
+	if err := c.checkOutputs(ctx, p); err != nil {
+		return err
+	}
+	a, err := p.assemble(ctx, c)
+	if err != nil {
+		return err
+	}
+	return a.append(ctx, cleaner)
+}
+
+// outrun reports whether err may come of a newer state: another author was
+// faster, or another cleaner took away what b was read from (R9).
+func outrun(ctx context.Context, b *base, err error) bool {
+	if errors.Is(err, repo.ErrConflict) {
+		return true
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return false
+	}
+	newer, refreshErr := b.repo.Refresh(ctx)
+	return refreshErr == nil && newer.Generation > b.state.Generation
 }
 
 // append puts the clean into the log: on the state that it was made for, or
@@ -126,9 +166,13 @@ func (a *assembly) append(ctx context.Context, cleaner crypto.Signer) error {
 // again plans on the newest state. Of what was to be condemned it takes what
 // still can be, and nothing that would have to be copied first.
 func (c *copier) again(ctx context.Context, old *Plan, victims map[pack.Name]bool, progress Progress) (*Plan, error) {
-	b, err := openBase(ctx, old.repo)
+	b, err := old.options.open(ctx, old.repo, progress)
 	if err != nil {
 		return nil, err
+	}
+	b.own = map[repo.Name]bool{}
+	for _, out := range c.outputs {
+		b.own[segmentName(out.segment.Name)] = true
 	}
 	p, err := b.plan(ctx, old.options, progress)
 	if err != nil {

@@ -38,7 +38,7 @@ func (p *Plan) assemble(ctx context.Context, c *copier) (*assembly, error) {
 		return nil, err
 	}
 	a.clean.Fold = p.state.Generation
-	a.clean.Collected, a.clean.Times = p.collected, p.times
+	a.clean.Collected, a.clean.Times = p.collected, p.base.times
 	for _, id := range p.state.Unfinished() { // ascending
 		if p.expired[id] {
 			a.clean.Expired = append(a.clean.Expired, id)
@@ -287,16 +287,19 @@ func (a *assembly) markCopies(change *refcount.MarksChange) error {
 // putCounts uploads a table of the counts that have changed, and returns the
 // list.
 func (a *assembly) putCounts(ctx context.Context) ([]repo.TableRef, error) {
-	if !a.counts.Changed() {
+	if !a.counts.Changed() && !a.anew {
 		return a.state.Counts, nil
 	}
 	name, err := refcount.NewTableName(a.repo.Random())
 	if err != nil {
 		return nil, err
 	}
-	table := a.counts.Delta(name)
+	var table refcount.Table
+	if !a.anew {
+		table = a.counts.Delta(name)
+	}
 	list := append(slices.Clone(a.state.Counts), table.Ref)
-	if refcount.NeedsBase(a.state.Counts, table.Ref.Size) {
+	if a.anew || refcount.NeedsBase(a.state.Counts, table.Ref.Size) {
 		var data bytes.Buffer
 		ref, err := a.counts.WriteBase(&data, name)
 		if err != nil {
@@ -310,7 +313,7 @@ func (a *assembly) putCounts(ctx context.Context) ([]repo.TableRef, error) {
 // putSpace uploads a table of what becomes of the segments, and returns the
 // list.
 func (a *assembly) putSpace(ctx context.Context) ([]repo.TableRef, error) {
-	if len(a.usage) == 0 && len(a.victims) == 0 {
+	if len(a.usage) == 0 && len(a.victims) == 0 && !a.anew {
 		return a.state.Space, nil
 	}
 	change, err := a.spaceChange(ctx)
@@ -321,7 +324,7 @@ func (a *assembly) putSpace(ctx context.Context) ([]repo.TableRef, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(a.state.Space) > 0 {
+	if len(a.state.Space) > 0 && !a.anew {
 		table, err := change.Delta(ctx, name)
 		if err != nil {
 			return nil, damaged(err)

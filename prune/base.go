@@ -10,6 +10,7 @@ import (
 	"bluesky/pack"
 	"bluesky/refcount"
 	"bluesky/repo"
+	"bluesky/store"
 )
 
 // A base is a state with all that a plan on it needs: what is visible, and what
@@ -23,13 +24,39 @@ type base struct {
 
 	space   *refcount.Space
 	headers headers
+	times   []repo.StoreTime          // of the snapshots that have none yet
 	expired map[object.SessionID]bool // unfinished sessions that this clean ends
+	anew    bool                      // counts and space are of all runs, and not those that are stored
+	own     map[repo.Name]bool        // copies of this prune, which no generation names yet
 }
 
 // A place is a row of a run: a copy of an object.
 type place struct{ part, row int }
 
+// openBase returns the state of the base with the error, where that comes of
+// what belongs to the state.
 func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
+	b, err := openView(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	if b.counts, err = b.loadCounts(ctx); err != nil {
+		return b, err
+	}
+	b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, b.state.Space)
+	return b, damaged(err)
+}
+
+// open is openBase, or openAnew where the options ask for that.
+func (o *Options) open(ctx context.Context, r *repo.Repo, progress Progress) (*base, error) {
+	if o.Recount {
+		return openAnew(ctx, r, o.Folder, progress)
+	}
+	return openBase(ctx, r)
+}
+
+// openView opens a base without what was counted.
+func openView(ctx context.Context, r *repo.Repo) (*base, error) {
 	state, view, err := r.Current(ctx)
 	if err != nil {
 		return nil, err
@@ -45,12 +72,6 @@ func openBase(ctx context.Context, r *repo.Repo) (*base, error) {
 			return nil, fmt.Errorf("%w: run %s cannot be read; bluesky repair index makes it again", ErrDamaged, state.Runs[i].Name)
 		}
 		b.runs = append(b.runs, run)
-	}
-	if b.counts, err = b.loadCounts(ctx); err != nil {
-		return nil, err
-	}
-	if b.space, err = refcount.OpenSpace(ctx, r.Store(), r.Config().ID, state.Space); err != nil {
-		return nil, damaged(err)
 	}
 	return b, nil
 }
@@ -77,7 +98,7 @@ func (b *base) loadCounts(ctx context.Context) (*refcount.Counts, error) {
 
 // damaged adds what to do about counts that cannot be read.
 func damaged(err error) error {
-	if errors.Is(err, object.ErrCorrupt) {
+	if errors.Is(err, object.ErrCorrupt) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrShort) || errors.Is(err, store.ErrTooLarge) {
 		return fmt.Errorf("%w: %w; bluesky prune --recount counts anew", ErrDamaged, err)
 	}
 	return err
@@ -95,7 +116,7 @@ func (b *base) tables(ctx context.Context, list []repo.TableRef) ([]refcount.Tab
 	return tables, nil
 }
 
-func (b *base) counted(part int) bool { return b.state.Counted(&b.state.Runs[part]) }
+func (b *base) counted(part int) bool { return b.anew || b.state.Counted(&b.state.Runs[part]) }
 
 // protected reports whether nothing in a segment may be touched, because its
 // session goes on (R10).

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
+	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,14 +37,22 @@ type bed struct {
 	store *store.Store
 	rand  *rand.Rand
 	next  uint64
+	size  func(seed uint64, kind object.Kind) int // of an object
 }
 
 func newBed(t testing.TB, seed uint64) *bed {
 	t.Helper()
-	b := &bed{TB: t, store: store.NewMemory(), rand: rand.New(rand.NewPCG(seed, 1))}
+	return newBedIn(t, store.NewMemory(), seed, 65536)
+}
+
+// newBedIn makes a bed in an empty store, which it closes, whose segments are of
+// target bytes.
+func newBedIn(t testing.TB, st *store.Store, seed uint64, target int) *bed {
+	t.Helper()
+	b := &bed{TB: t, store: st, rand: rand.New(rand.NewPCG(seed, 1)), size: smallObjects}
 	t.Cleanup(func() { b.store.Close() })
 	config := repo.DefaultConfig(object.RepositoryID{0xab}, testTime)
-	config.Segment = repo.SegmentConfig{DataTarget: 65536, MetaTarget: 65536}
+	config.Segment = repo.SegmentConfig{DataTarget: target, MetaTarget: target}
 	creation, err := repo.Prepare(t.Context(), b.store, config)
 	if err == nil {
 		err = creation.Genesis(rand.NewChaCha8([32]byte{1}), admin, pub(writerKey), pub(cleaner))
@@ -89,7 +100,7 @@ func (b *bed) add(s *repo.Session, seed uint64, kind object.Kind, refs ...object
 	if !s.Claim(id) {
 		return id
 	}
-	data := make([]byte, 100+seed%3000)
+	data := make([]byte, b.size(seed, kind))
 	random.Read(data)
 	row := object.Session{ID: s.ID(), Class: kind.Class(), Type: object.SessionDerived}
 	if err := s.Add(object.Sealed{ID: id, Kind: kind, Session: s.ID(), Refs: refs, Bytes: data}, row); err != nil {
@@ -97,6 +108,8 @@ func (b *bed) add(s *repo.Session, seed uint64, kind object.Kind, refs ...object
 	}
 	return id
 }
+
+func smallObjects(seed uint64, _ object.Kind) int { return 100 + int(seed%3000) }
 
 // fresh returns a seed that was not used before.
 func (b *bed) fresh() uint64 { b.next++; return b.next }
@@ -165,9 +178,26 @@ func (b *bed) fill(s *repo.Session, t *tree) repo.AddSnapshot {
 		}
 		leaves = append(leaves, b.add(s, t.seeds[i], object.KindInodes, refs...))
 	}
-	root := b.add(s, b.fresh(), object.KindImap, leaves...)
+	root := b.add(s, b.fresh(), object.KindImap, b.nodes(s, leaves)...)
 	id := b.add(s, b.fresh(), object.KindSnapshot, root)
 	return repo.AddSnapshot{ID: id, Root: root, Time: object.TimeOf(testTime), Series: repo.Series{1}}
+}
+
+// nodes adds the nodes of a map above many leaves, so that no root refers to
+// more than 32.
+func (b *bed) nodes(s *repo.Session, below []object.ID) []object.ID {
+	for len(below) > 32 {
+		var level []object.ID
+		for refs := range slices.Chunk(below, 32) {
+			h := fnv.New64()
+			for _, id := range refs {
+				h.Write(id[:])
+			}
+			level = append(level, b.add(s, h.Sum64(), object.KindImap, refs...))
+		}
+		below = level
+	}
+	return below
 }
 
 func (b *bed) forget(ids ...object.ID) {
@@ -245,4 +275,27 @@ func (b *bed) stored(prefix string) (bytes int64, files int) {
 		files++
 	}
 	return bytes, files
+}
+
+// newBedOn is another user of the same bucket, with objects of its own but for
+// the first few.
+func newBedOn(b *bed, seed uint64) *bed {
+	return &bed{TB: b.TB, store: b.store, rand: rand.New(rand.NewPCG(seed, 2)), next: seed << 32, size: b.size}
+}
+
+// tryBackUp commits a snapshot of t, if nothing that it needs is taken away.
+func (b *bed) tryBackUp(t *tree) error {
+	s, err := b.open().Begin(b.Context(), writerKey)
+	if err != nil {
+		return err
+	}
+	add := b.fill(s, t)
+	if b.rand.IntN(2) == 0 {
+		err = s.AddRun(b.Context())
+		add = b.fill(s, b.change(t, 1))
+	}
+	if err == nil {
+		_, err = s.Commit(b.Context(), add)
+	}
+	return errors.Join(err, s.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"bluesky/forget"
 	"bluesky/object"
 	"bluesky/repo"
 )
@@ -46,18 +47,32 @@ func (b *base) expire(ctx context.Context, times *storeTimes, options *Options) 
 	return nil
 }
 
+// maxQuarantine is more seconds than anybody waits, and fewer than overflow.
+const maxQuarantine = 200 * 365 * 24 * 3600
+
 // collect returns the forgotten snapshots whose data goes now, ascending by
-// id: those whose quarantine is over, and which the policy that forgot them
-// really forgets.
-func (b *base) collect(ctx context.Context, times *storeTimes, options *Options) ([]object.ID, error) {
-	quarantine := time.Duration(b.state.Policy.Quarantine) * time.Second
-	var ids []object.ID
+// id: those whose quarantine is over. Those that the policy which was named for
+// it does not forget are kept: whoever forgot them was wrong, or lied.
+func (b *base) collect(ctx context.Context, times *storeTimes, options *Options) (ids, kept []object.ID, err error) {
+	live, forgotten, err := forget.Load(b.state.Timed(b.times))
+	if err != nil {
+		return nil, nil, err
+	}
+	wrong := map[object.ID]bool{}
+	for _, f := range forget.Recheck(live, forgotten) {
+		wrong[f.ID] = true
+		kept = append(kept, f.ID)
+	}
+	quarantine := time.Duration(min(b.state.Policy.Quarantine, maxQuarantine)) * time.Second
 	for i := range b.state.Forgotten {
 		f := &b.state.Forgotten[i]
+		if wrong[f.ID] {
+			continue
+		}
 		if quarantine > 0 {
 			at, err := times.of(ctx, f.At)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if options.Now().Sub(at) < quarantine {
 				continue
@@ -66,23 +81,5 @@ func (b *base) collect(ctx context.Context, times *storeTimes, options *Options)
 		ids = append(ids, f.ID)
 	}
 	slices.SortFunc(ids, object.ID.Compare)
-	return ids, nil
-}
-
-// untimed returns the store's times of the snapshots that have none yet: from
-// then on the state has them, whatever becomes of the generations.
-func (b *base) untimed(ctx context.Context, times *storeTimes) ([]repo.StoreTime, error) {
-	var list []repo.StoreTime
-	for snap := range b.state.AllSnapshots() {
-		if snap.Effective != nil {
-			continue
-		}
-		t, err := times.of(ctx, snap.Generation)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, repo.StoreTime{ID: snap.ID, Time: object.TimeOf(t)})
-	}
-	slices.SortFunc(list, func(a, b repo.StoreTime) int { return a.ID.Compare(b.ID) })
-	return list, nil
+	return ids, kept, nil
 }

@@ -62,9 +62,13 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 		return err
 	}
 	progress.Phase("copy live objects", total)
+	late := p.deadline()
 	for _, class := range []object.Class{object.ClassData, object.ClassMeta} {
 		w := &writer{copier: c, class: class, builder: pack.NewBuilder(p.repo.Config().ID, class, int(p.target(class))), known: p.state.Generation}
 		for window := range c.windows(p.order(class, places)) {
+			if late() {
+				break
+			}
 			objects, err := c.read(ctx, p, window)
 			if err != nil {
 				return err
@@ -84,6 +88,15 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 		}
 	}
 	return nil
+}
+
+// deadline returns whether the time that the options give to copying is over.
+// What was not copied by then stays.
+func (p *Plan) deadline() func() bool {
+	begin := p.options.Now()
+	return func() bool {
+		return p.options.MaxDuration > 0 && p.options.Now().Sub(begin) >= p.options.MaxDuration
+	}
 }
 
 // An item is an object to copy.

@@ -215,7 +215,7 @@ func (f *folded) countRoots(collected []object.ID) error {
 			if home == nil {
 				return fmt.Errorf("%w: object %s of snapshot %s is not there", ErrDamaged, id, snap.ID.Short())
 			}
-			if snap.Generation > f.state.Fold {
+			if snap.Generation > f.state.Fold && !f.anew {
 				if err := f.add(home, +1); err != nil {
 					return err
 				}
@@ -273,20 +273,21 @@ func (f *folded) findZeros(part int, wanted func(*index.Segment) bool) error {
 }
 
 // lookAgain looks at what the last clean left alone because its session was
-// unfinished, where that one has ended since.
+// unfinished, where that one has ended since. Where all was counted anew it looks
+// at everything.
 func (f *folded) lookAgain() error {
 	ended := map[object.SessionID]bool{}
 	for _, id := range f.state.Pending {
 		ended[id] = !f.protected(id)
 	}
-	if len(ended) == 0 {
+	if len(ended) == 0 && !f.anew {
 		return nil
 	}
 	for part := range f.runs {
 		if !f.counted(part) {
 			continue // all of it was looked at just now
 		}
-		wanted := func(s *index.Segment) bool { return ended[s.Session] }
+		wanted := func(s *index.Segment) bool { return f.anew || ended[s.Session] }
 		if !f.hasSegment(part, wanted) {
 			continue
 		}

@@ -24,8 +24,8 @@ func (b *base) findOrphans(ctx context.Context, p *Plan, options *Options, progr
 			}
 			progress.Add(1)
 			name, err := repo.ParseName(entry.Key)
-			if err != nil || known[name] {
-				continue // foreign, or in use
+			if err != nil || known[name] || b.own[name] {
+				continue // foreign, in use, or about to be
 			}
 			if options.Instant || old(now, entry.ModTime) {
 				orphans = append(orphans, name)

@@ -1,8 +1,10 @@
 package prune
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -27,7 +29,9 @@ type Plan struct {
 	at        map[int]map[uint32]*segment     // victims by part and ordinal
 	orphans   []repo.Name
 	collected []object.ID
-	times     []repo.StoreTime
+	// Kept are forgotten snapshots that the policy named for it does not forget:
+	// they are not collected.
+	Kept []object.ID
 }
 
 // Stats are what a plan comes to. Bytes of objects are those of their sealed
@@ -59,11 +63,21 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 	if progress == nil {
 		progress = NoProgress{}
 	}
-	b, err := openBase(ctx, r)
-	if err != nil {
-		return nil, err
+	for attempt := 1; ; attempt++ {
+		b, err := options.open(ctx, r, progress)
+		if b == nil {
+			return nil, err
+		}
+		var p *Plan
+		if err == nil {
+			if p, err = b.plan(ctx, options, progress); err == nil {
+				return p, nil
+			}
+		}
+		if attempt == maxAttempts || !outrun(ctx, b, err) {
+			return nil, err
+		}
 	}
-	return b.plan(ctx, options, progress)
 }
 
 func (b *base) plan(ctx context.Context, options Options, progress Progress) (*Plan, error) {
@@ -73,10 +87,10 @@ func (b *base) plan(ctx context.Context, options Options, progress Progress) (*P
 	}
 	p := &Plan{options: options, at: map[int]map[uint32]*segment{}}
 	var err error
-	if p.collected, err = b.collect(ctx, times, &options); err != nil {
+	if b.times, err = b.repo.StoreTimes(ctx, b.state); err != nil {
 		return nil, err
 	}
-	if p.times, err = b.untimed(ctx, times); err != nil {
+	if p.collected, p.Kept, err = b.collect(ctx, times, &options); err != nil {
 		return nil, err
 	}
 	f, err := b.fold(ctx, p.collected, progress)
@@ -142,15 +156,28 @@ func (p *Plan) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range wasteful {
-		if unused <= limit {
-			break
-		}
-		chosen = append(chosen, s)
-		unused -= s.unused()
-	}
-	p.condemn(p.within(chosen))
+	p.condemn(p.within(append(chosen, enough(wasteful, unused, limit)...)))
 	return nil
+}
+
+// enough returns the first of list, until no more than limit is unused, but for
+// those that can stay after all, because the last one brought more than was
+// missing: of them the most expensive.
+func enough(list []*segment, unused, limit uint64) []*segment {
+	n := 0
+	for ; n < len(list) && unused > limit; n++ {
+		unused -= list[n].unused()
+	}
+	chosen := slices.Clone(list[:n])
+	slices.SortStableFunc(chosen, func(a, b *segment) int { return cmp.Compare(b.live(), a.live()) })
+	stays := map[*segment]bool{}
+	for _, s := range chosen {
+		if unused+s.unused() <= limit {
+			unused += s.unused()
+			stays[s] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(list[:n]), func(s *segment) bool { return stays[s] })
 }
 
 // maxVictims is how many segments one clean condemns at most: their names fit
@@ -211,9 +238,13 @@ func (p *Plan) wasteful(ctx context.Context, unused, limit uint64, chosen map[pa
 }
 
 // byBenefit orders segments by what cleaning one brings for what it costs:
-// (1−u)·age/(1+u), where u is the share that is live. Rosenblum and Ousterhout,
-// The Design and Implementation of a Log-Structured File System, 1991. What is
-// old has shown that it stays; age counts generations.
+// (1−u)·√age/(1+u), where u is the share that is live; age counts generations.
+// What is old has shown that it stays, and what is young may yet die by itself.
+//
+// Rosenblum and Ousterhout, The Design and Implementation of a Log-Structured
+// File System, 1991, have the age itself. With its root less is copied where a
+// limit has to be held, most of all where all dies alike: docs/decisions.md,
+// "Prune". BenchmarkWaste has the figures.
 func (p *Plan) byBenefit(a, b *segment) int {
 	x, y := p.benefit(a), p.benefit(b)
 	switch {
@@ -228,7 +259,7 @@ func (p *Plan) byBenefit(a, b *segment) int {
 func (p *Plan) benefit(s *segment) float64 {
 	u := float64(s.usage.Live) / float64(max(s.usage.Body, 1))
 	age := float64(p.state.Generation - min(s.RegisteredAt, p.state.Generation) + 1)
-	return (1 - u) * age / (1 + u)
+	return (1 - u) * math.Sqrt(age) / (1 + u)
 }
 
 // within keeps of the chosen segments those that the limits of the options
@@ -299,7 +330,7 @@ func (p *Plan) spareCopies() uint64 {
 // Empty reports whether there is nothing to write down: nothing was registered
 // since the last clean, nothing dies and nothing goes.
 func (p *Plan) Empty() bool {
-	return len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.times) == 0 &&
+	return !p.anew && len(p.rows) == 0 && len(p.victims) == 0 && len(p.orphans) == 0 && len(p.collected) == 0 && len(p.base.times) == 0 &&
 		len(p.expired) == 0 && !slices.ContainsFunc(p.state.Runs, func(r repo.Run) bool { return !p.state.Counted(&r) })
 }
 

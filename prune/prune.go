@@ -50,8 +50,13 @@ type Options struct {
 	// unfinished session for expired, whatever their age.
 	Instant         bool
 	AllowMassDelete bool
-	Recount         bool // count everything anew
-	Now             func() time.Time
+	// Recount makes counts and space map anew, and looks at everything for what
+	// nobody needs, in the place of what changed since the last prune.
+	Recount bool
+	// Folder is where a recount puts what does not fit into memory, see
+	// [RecountOptions].
+	Folder string
+	Now    func() time.Time
 }
 
 // A Limit is a number of bytes, or a share of what the repository takes.

@@ -13,7 +13,13 @@
 //
 // A run one of whose segments is lost as well, header and all, cannot be made
 // again: its bytes hold hashes of what is gone. Version 1 of the format has no
-// statement that would take its place.
+// statement that would take its place. Nor can one that a clean has registered:
+// it knows which objects were live, and when each segment was registered first,
+// which no header tells. A cache or a copy of the repository has it.
+//
+// The tables that cleans leave, see tables.go, come from a cache or a copy too.
+// Nothing that is repaired makes visible what was not: what is dead or condemned
+// is said by the log and by marks, which nobody makes up.
 package repair
 
 import (
@@ -25,6 +31,7 @@ import (
 
 	"bluesky/index"
 	"bluesky/pack"
+	"bluesky/refcount"
 	"bluesky/repo"
 	"bluesky/store"
 
@@ -78,10 +85,14 @@ type Run struct {
 
 // A Report says what a repair found and did.
 type Report struct {
-	Runs     int   // registered
-	Equal    int   // made again, with Options.All, and the same to the bit
-	Segments int   // whose headers were read; each counts once
-	Wrong    []Run // in log order
+	Runs     int // registered
+	Equal    int // made again, with Options.All, and the same to the bit
+	Segments int // whose headers were read; each counts once
+	// Partly is how many runs were compared row by row: those that cleans have
+	// registered, or of which they have condemned a segment.
+	Partly int
+	Wrong  []Run   // in log order
+	Tables []Table // that are missing or damaged
 	// Unreadable are segments that no run names, now that all is done, and whose
 	// headers cannot be read.
 	Unreadable []index.Failure
@@ -103,9 +114,12 @@ func (r *Report) Repaired() (n int) {
 	return n
 }
 
-// OK reports whether all runs are right now, and all headers that were compared
-// with them.
-func (r *Report) OK() bool { return r.Repaired() == len(r.Wrong) && len(r.Damaged) == 0 }
+// OK reports whether all runs and tables are right now, and all headers that
+// were compared with the runs.
+func (r *Report) OK() bool {
+	return r.Repaired() == len(r.Wrong) && len(r.Damaged) == 0 &&
+		!slices.ContainsFunc(r.Tables, func(t Table) bool { return !t.Repaired })
+}
 
 // readers is how many files are read at once.
 const readers = 8
@@ -145,28 +159,32 @@ type repairer struct {
 	report   Report
 
 	right  []table                   // of runs that are right
+	marks  []refcount.Table          // that are right
+	dark   bool                      // some marks are not
 	named  map[pack.Name]bool        // segments of these, and of those that were repaired
 	lost   []*Run                    // whose bytes have not been found yet
-	listed map[pack.Name]store.Entry // all segments of the bucket
+	listed map[pack.Name]store.Entry // all segments of the bucket, condemned ones too
 }
 
 // A table is the segment table of a run.
 type table struct {
 	run      repo.Run
 	segments []index.Segment
+	shape    refcount.Shape
 }
 
 func (p *repairer) run(ctx context.Context, state *repo.State) error {
 	if err := p.judgeNewest(ctx, state); err != nil {
 		return err
 	}
-	if !p.options.All {
-		if err := p.fromCache(ctx); err != nil {
-			return err
-		}
-		if len(p.lost) == 0 {
-			return nil
-		}
+	if err := p.judgeTables(ctx); err != nil {
+		return err
+	}
+	if err := p.fromCache(ctx); err != nil {
+		return err
+	}
+	if len(p.lost) == 0 && !p.options.All {
+		return nil
 	}
 	if err := p.list(ctx); err != nil {
 		return err
@@ -223,7 +241,7 @@ func (p *repairer) judge(ctx context.Context) error {
 				wrong[i] = &Run{Run: run, Problem: err, Err: errRegistered}
 				return nil
 			}
-			tables[i] = table{run, opened.Segments()}
+			tables[i] = table{run, opened.Segments(), refcount.ShapeOf(opened)}
 			return nil
 		})
 	}
@@ -256,11 +274,24 @@ func (p *repairer) name(segments []index.Segment) {
 	}
 }
 
-// fromCache puts those of the lost runs that the cache of this machine has.
+// errCleaned: what a clean knew, headers do not tell.
+var errCleaned = errors.New("a clean has registered it, so headers do not tell what was in it; " +
+	"a machine that has it in its cache can repair it, or put it back from a copy of the repository")
+
+// fromCache puts those of the lost runs that the cache of this machine has. With
+// Options.All only those that come from nowhere else.
 func (p *repairer) fromCache(ctx context.Context) error {
 	var lost []*Run
 	for _, run := range p.lost {
+		if p.options.All && !run.Cleaned {
+			lost = append(lost, run)
+			continue
+		}
 		cached, err := p.repo.CachedRun(ctx, run.Run)
+		if err != nil && run.Cleaned {
+			run.Err = errCleaned
+			continue
+		}
 		if err != nil {
 			lost = append(lost, run)
 			continue
@@ -284,26 +315,36 @@ func (p *repairer) put(ctx context.Context, run *Run, source Source, data []byte
 	return context.Cause(ctx)
 }
 
-// list lists the segments of the bucket, but for condemned ones.
+// list lists the segments of the bucket.
 func (p *repairer) list(ctx context.Context) error {
 	p.listed = map[pack.Name]store.Entry{}
 	for entry, err := range p.repo.Store().List(ctx, "seg/") {
 		if err != nil {
 			return fmt.Errorf("list the segments: %w", err)
 		}
-		name, err := pack.ParseKey(entry.Key)
-		if _, condemned := p.state.Condemned[repo.SegmentName(name)]; err == nil && !condemned {
+		if name, err := pack.ParseKey(entry.Key); err == nil {
 			p.listed[name] = entry
 		}
 	}
 	return nil
 }
 
+// isCondemned reports whether a segment waits to be deleted: only a run that
+// lists it still needs it, to be what it was.
+func (p *repairer) isCondemned(name pack.Name) bool {
+	_, ok := p.state.Condemned[repo.SegmentName(name)]
+	return ok
+}
+
 // compare makes every run again that was right from the beginning, and compares.
 func (p *repairer) compare(ctx context.Context) error {
+	marks, err := p.loadMarks()
+	if err != nil || marks == nil {
+		return err // reported
+	}
 	p.progress.Phase("compare the index with all segment headers", uint64(len(p.right)))
 	for i := range p.right {
-		if err := p.compareRun(ctx, &p.right[i]); err != nil {
+		if err := p.compareRun(ctx, &p.right[i], marks); err != nil {
 			return err
 		}
 		p.progress.Step(1)
@@ -313,13 +354,17 @@ func (p *repairer) compare(ctx context.Context) error {
 	return nil
 }
 
-func (p *repairer) compareRun(ctx context.Context, t *table) error {
-	list := make([]index.Stored, len(t.segments))
+func (p *repairer) compareRun(ctx context.Context, t *table, marks *refcount.Marks) error {
+	var list []index.Stored
 	for i, s := range t.segments {
-		list[i] = index.Stored{Name: s.Name, Size: s.Size, RegisteredAt: s.RegisteredAt, Session: s.Session}
-		if entry, ok := p.listed[s.Name]; ok {
-			list[i].Size = entry.Size
+		if p.isCondemned(s.Name) || marks.Of(t.run.Name).Gone(uint32(i)) {
+			continue // it need not be there
 		}
+		stored := index.Stored{Name: s.Name, Size: s.Size, RegisteredAt: s.RegisteredAt, Session: s.Session}
+		if entry, ok := p.listed[s.Name]; ok {
+			stored.Size = entry.Size
+		}
+		list = append(list, stored)
 	}
 	b, failed, err := index.FromHeaders(ctx, p.repo.Store(), p.state.Repository, list, readers)
 	if err != nil {
@@ -329,6 +374,9 @@ func (p *repairer) compareRun(ctx context.Context, t *table) error {
 	p.report.Damaged = append(p.report.Damaged, failed...)
 	if len(failed) > 0 {
 		return nil
+	}
+	if t.run.Cleaned || len(list) < len(t.segments) {
+		return p.compareRows(ctx, t, b)
 	}
 	data, hash, err := b.Encode(p.state.Repository, t.run.Name)
 	if err != nil {

@@ -60,8 +60,42 @@ func (p *repairer) fromHeaders(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	all := pool
+	pool = slices.DeleteFunc(slices.Clone(all), func(c piece) bool { return p.isCondemned(c.name) })
+	condemned := slices.DeleteFunc(all, func(c piece) bool { return !p.isCondemned(c.name) })
 	p.progress.Phase("find the segments of the lost runs", uint64(len(p.lost)))
 	s := &search{p: p, pool: pool, tried: map[[16]byte]bool{}, left: map[*Run]int{}}
+	if err := s.findAll(ctx); err != nil {
+		return err
+	}
+	p.report.Unregistered = len(s.pool)
+	if len(condemned) > 0 && len(p.lost) > 0 {
+		// A run lists what was condemned since as well, as long as it is there.
+		s.pool = append(s.pool, condemned...)
+		slices.SortFunc(s.pool, byTime)
+		if err := s.findAll(ctx); err != nil {
+			return err
+		}
+		p.report.Unregistered = 0
+		for i := range s.pool {
+			if !p.isCondemned(s.pool[i].name) {
+				p.report.Unregistered++
+			}
+		}
+	}
+	for _, run := range p.lost {
+		run.Err = ErrNotFound
+	}
+	return nil
+}
+
+func byTime(a, b piece) int {
+	return cmp.Or(a.modified.Compare(b.modified), bytes.Compare(a.name[:], b.name[:]))
+}
+
+// findAll repairs the lost runs that the pool has the segments of.
+func (s *search) findAll(ctx context.Context) error {
+	p := s.p
 	for _, run := range p.lost {
 		s.left[run] = min(max(minTries, tryRows*runUnit/int(max(run.Size, runUnit))), maxTries)
 	}
@@ -80,10 +114,6 @@ func (p *repairer) fromHeaders(ctx context.Context) error {
 		}
 		p.lost = lost
 	}
-	for _, run := range p.lost {
-		run.Err = ErrNotFound
-	}
-	p.report.Unregistered = len(s.pool)
 	return nil
 }
 
@@ -95,9 +125,7 @@ func (p *repairer) readPool(ctx context.Context) ([]piece, error) {
 			pool = append(pool, piece{name: name, size: entry.Size, modified: entry.ModTime})
 		}
 	}
-	slices.SortFunc(pool, func(a, b piece) int {
-		return cmp.Or(a.modified.Compare(b.modified), bytes.Compare(a.name[:], b.name[:]))
-	})
+	slices.SortFunc(pool, byTime)
 	p.progress.Phase("read the headers of segments that no run names", uint64(len(pool)))
 	failed := make([]error, len(pool))
 	room := atomic.Int64{}
@@ -125,6 +153,9 @@ func (p *repairer) readPool(ctx context.Context) ([]piece, error) {
 	}
 	var whole []piece
 	for i, err := range failed {
+		if err != nil && p.isCondemned(pool[i].name) {
+			continue // deleted meanwhile, or about to be
+		}
 		if err != nil {
 			p.report.Unreadable = append(p.report.Unreadable, index.Failure{Name: pool[i].name, Err: err})
 			continue

@@ -19,7 +19,7 @@ import (
 func (r *Repo) Append(ctx context.Context, base *State, author crypto.Signer, ops []Op) (*State, error) {
 	view, err := r.Index(ctx, base)
 	if err != nil {
-		return nil, err
+		return nil, r.orConflict(ctx, base, err)
 	}
 	return r.attempt(ctx, base, view, change{author: author, ops: func(*State) ([]Op, error) { return ops, nil }})
 }

@@ -17,9 +17,9 @@ import (
 // else is done with r.
 func (r *Repo) PassOverLostRuns() { r.passOver = true }
 
-// indexAround makes the index of s around what is lost, cause for one, if there
-// is no newer state that does without it. It needs r.mu.
-func (r *Repo) indexAround(ctx context.Context, s *State, cause error) (*index.Index, error) {
+// partsAround opens the runs of s around what is lost, cause for one, if there is
+// no newer state that does without it. It needs r.mu.
+func (r *Repo) partsAround(ctx context.Context, s *State, cause error) ([]index.Part, error) {
 	newest, err := r.advanceTo(r.refresh(ctx))
 	if err != nil {
 		return nil, errors.Join(cause, err)
@@ -27,8 +27,7 @@ func (r *Repo) indexAround(ctx context.Context, s *State, cause error) (*index.I
 	if newest.Generation > s.Generation && errors.Is(cause, store.ErrNotFound) {
 		return nil, cause
 	}
-	built, _, err := r.buildIndex(ctx, s, true)
-	return built, err
+	return r.openParts(ctx, s, true)
 }
 
 // isLost reports whether an error of reading a file says that it is gone or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -21,7 +22,7 @@ func (r *Repo) assert(ctx context.Context, base, after *State, view *index.Index
 	if err := c.run.assertPresent(after.Condemned); err != nil {
 		return err
 	}
-	if after.extends(base) {
+	if after.onlyAdds(base) {
 		return assertRoots(base, after, func(id object.ID) bool { return view.Has(id) || c.run.has(id) })
 	}
 	made, err := r.assertClean(ctx, base, after, view)
@@ -34,6 +35,14 @@ func (r *Repo) assert(ctx context.Context, base, after *State, view *index.Index
 		}
 	}
 	return assertRoots(base, after, made.Has)
+}
+
+// onlyAdds reports whether what is visible in s is what is visible in old and
+// what a writer has registered: no clean has changed it, and no name that was
+// condemned is free again.
+func (s *State) onlyAdds(old *State) bool {
+	return s.extends(old) && len(s.Condemned) == len(old.Condemned) &&
+		!slices.ContainsFunc(s.Runs[len(old.Runs):], func(run Run) bool { return run.Cleaned })
 }
 
 // assertRoots refuses snapshots that base did not list, or not any more, whose
@@ -67,26 +76,63 @@ func (s *stagedRun) assertPresent(condemned map[Name]uint64) error {
 	return nil
 }
 
-// assertClean makes the index of what a clean leaves, from what is in the
-// bucket, and refuses one that shows an entry which nobody has had before, or
-// which touches a segment of an unfinished session (R10).
+// assertClean makes the index of what a clean or a deleted leaves, from what is
+// in the bucket, and refuses one that shows an entry which nobody has had before,
+// that would show a condemned segment once its name is free, or that takes
+// anything from an unfinished session (R10).
 func (r *Repo) assertClean(ctx context.Context, base, after *State, view *index.Index) (*index.Index, error) {
 	made, parts, err := r.makeIndex(ctx, after)
 	if err != nil {
 		return nil, err
 	}
 	for i := range parts {
+		if err := assertGone(base, after, &parts[i]); err != nil {
+			return nil, err
+		}
 		if err := assertRows(base, after, view, made, i, &parts[i]); err != nil {
 			return nil, err
 		}
 	}
-	for segment := range view.Segments() {
-		_, condemned := after.Condemned[SegmentName(segment.Name)]
-		if condemned && after.IsUnfinished(segment.Session) {
-			return nil, fmt.Errorf("segment %s is of session %s, which goes on", segment.Name, segment.Session)
+	return made, assertUntouched(after, view, made)
+}
+
+// assertGone refuses a run in which a condemned segment is not marked gone: its
+// rows would be visible again when its deletion is recorded.
+func assertGone(base, after *State, part *index.Part) error {
+	for i := range part.Run.SegmentCount() {
+		name := SegmentName(part.Run.Segment(i).Name)
+		condemned := base.isCondemned(name) || after.isCondemned(name)
+		if condemned && (part.Gone == nil || !part.Gone.ContainsInt(i)) {
+			return fmt.Errorf("segment %s of run %s is condemned and not marked gone", name, part.Run.Name())
 		}
 	}
-	return made, nil
+	return nil
+}
+
+// assertUntouched refuses that a row of an unfinished session is no longer
+// visible where it was. It goes through all rows only where such a session has
+// segments.
+func assertUntouched(after *State, view, made *index.Index) error {
+	open := false
+	for segment := range view.Segments() {
+		open = open || after.IsUnfinished(segment.Session)
+	}
+	if !open {
+		return nil
+	}
+	for l := range view.Rows() {
+		if after.IsUnfinished(l.Segment.Session) && !showsAt(made, &l) {
+			return fmt.Errorf("object %s in segment %s is of session %s, which goes on", l.Row.ID.Short(), l.Segment.Name, l.Segment.Session)
+		}
+	}
+	return nil
+}
+
+// showsAt reports whether view shows the copy at l, in whatever run.
+func showsAt(view *index.Index, l *index.Location) bool {
+	return slices.ContainsFunc(view.Lookup(l.Row.ID), func(at index.Location) bool {
+		return at.Segment.Name == l.Segment.Name && at.Row.Offset == l.Row.Offset
+	})
 }
 
 // assertRows refuses a run of a clean with a visible row of which there was no

@@ -31,7 +31,7 @@ type Audit struct {
 type Finding struct {
 	Key      string // of the file in the bucket
 	Err      error
-	Harmless bool // an op that is void, for everyone: it changes nothing
+	Harmless bool // an op or a generation that is void, for everyone: it changes nothing
 }
 
 // Audit reads and verifies the whole log: the form, number, chain, author,
@@ -49,7 +49,10 @@ func (r *Repo) Audit(ctx context.Context, found func(Finding)) (*Audit, error) {
 	if err := a.findHead(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.each(ctx, 1, a.Head, a.generation); err != nil {
+	if err := a.beginAtFloor(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.each(ctx, a.from, a.Head, a.generation); err != nil {
 		return nil, err
 	}
 	if a.state == nil {
@@ -115,6 +118,7 @@ type auditor struct {
 	trusted trust
 
 	genesis *State
+	from    uint64      // the first generation that is read
 	state   *State      // after the generation before; nil while the chain is broken
 	last    object.Hash // of the bytes of the generation before, zero if it is missing
 	broken  uint64      // first generation that does not verify, 0 for none
@@ -172,6 +176,45 @@ func (a *auditor) findHead(ctx context.Context) error {
 		a.report(GenerationKey(a.trusted.Generation), rollback("it was seen before and is missing"))
 	}
 	return nil
+}
+
+// beginAtFloor sets where the audit begins. Below the floor generations are
+// gone, so what they add up to is believed of the checkpoint that the head names,
+// as a new machine does; behind the floor the chain is verified, and behind that
+// checkpoint everything.
+func (a *auditor) beginAtFloor(ctx context.Context) error {
+	a.from = 1
+	data, err := a.r.getGeneration(ctx, a.Head)
+	if err != nil {
+		return nil // reported when its turn comes
+	}
+	g, err := DecodeGeneration(data)
+	if err != nil || g.Floor <= 1 || g.Checkpoint == nil || g.Checkpoint.Number < g.Floor || g.Checkpoint.Number >= a.Head {
+		return nil
+	}
+	if there, err := a.r.hasGeneration(ctx, 1); there || err != nil {
+		return err // not deleted yet
+	}
+	s, err := a.r.readCheckpoint(ctx, *g.Checkpoint)
+	switch {
+	case err == nil:
+		a.from, a.state, a.last, a.resume = g.Floor, nil, object.Hash{}, s
+	case errors.Is(err, object.ErrCorrupt), errors.Is(err, object.ErrVersion),
+		errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge):
+		a.report(g.Checkpoint.Name.Key(), fmt.Errorf("the checkpoint of generation %d: %w", g.Checkpoint.Number, err))
+	default:
+		return err
+	}
+	return nil
+}
+
+// base returns the state that all that is folded begins with, and the first
+// generation behind it.
+func (a *auditor) base() (*State, uint64) {
+	if a.from > 1 {
+		return a.resume.clone(), a.resume.Generation + 1
+	}
+	return a.genesis.clone(), 1
 }
 
 // each calls fn with the bytes of generations from to last, in order. What is
@@ -241,6 +284,12 @@ func (a *auditor) generation(ctx context.Context, n uint64, data []byte, err err
 	if err == nil && n == a.trusted.Generation && hashGeneration(data) != a.trusted.Hash {
 		err = rollback("it is not the one seen before")
 	}
+	if err != nil && data != nil {
+		voided, err := a.passOver(ctx, n, data)
+		if voided || err != nil {
+			return err
+		}
+	}
 	if err != nil {
 		a.report(GenerationKey(n), err)
 		if err := a.breakAt(ctx, n); err != nil {
@@ -255,6 +304,25 @@ func (a *auditor) generation(ctx context.Context, n uint64, data []byte, err err
 		a.takeUp()
 	}
 	return nil
+}
+
+// passOver goes on behind generation n, which is not valid, if the admin has
+// healed it with a void in the next one.
+func (a *auditor) passOver(ctx context.Context, n uint64, data []byte) (bool, error) {
+	if a.state == nil || n >= a.Head {
+		return false, nil
+	}
+	healer, err := a.r.getGeneration(ctx, n+1)
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) {
+		return false, nil // it is looked at next
+	}
+	if err != nil || !a.state.isVoided(n, data, healer) {
+		return false, err
+	}
+	a.found(Finding{GenerationKey(n), errors.New("it is garbage that the next generation passes over"), true})
+	a.state = a.state.voided(data)
+	a.last = a.state.Hash
+	return true, nil
 }
 
 // takeUp goes on from the checkpoint of the generation that was just read,
@@ -387,14 +455,15 @@ func (a *auditor) newestCheckpoint(ctx context.Context) (*CheckpointRef, error) 
 // retreat makes the state before the first broken generation.
 func (a *auditor) retreat(ctx context.Context) error {
 	a.late = slices.DeleteFunc(a.late, func(ref CheckpointRef) bool { return ref.Number >= a.broken })
-	a.state = a.genesis.clone()
-	return a.refold(ctx, a.state, a.broken-1, func(*State) error { return nil })
+	var from uint64
+	a.state, from = a.base()
+	return a.refold(ctx, a.state, from, a.broken-1, func(*State) error { return nil })
 }
 
 // refold folds the generations up to last, all of which have verified, into s
 // once more.
-func (a *auditor) refold(ctx context.Context, s *State, last uint64, fn func(*State) error) error {
-	return a.each(ctx, 1, last, func(_ context.Context, n uint64, data []byte, err error) error {
+func (a *auditor) refold(ctx context.Context, s *State, from, last uint64, fn func(*State) error) error {
+	return a.each(ctx, from, last, func(_ context.Context, n uint64, data []byte, err error) error {
 		var g *Generation
 		if err == nil {
 			g, err = DecodeGeneration(data)
@@ -418,7 +487,8 @@ func (a *auditor) compareLate(ctx context.Context) error {
 			last = max(last, ref.Number)
 		}
 	}
-	err := a.refold(ctx, a.genesis.clone(), last, func(s *State) error {
+	begin, from := a.base()
+	err := a.refold(ctx, begin, from, last, func(s *State) error {
 		for _, ref := range a.late {
 			if ref.Number != s.Generation {
 				continue

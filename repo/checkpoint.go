@@ -154,7 +154,7 @@ func DecodeState(data []byte) (*State, error) {
 	}
 	s := &State{
 		Repository: c.Repository, Origin: c.Origin, Admin: c.Admin,
-		Generation: c.Number, Hash: c.Hash, Checkpoint: c.Checkpoint, Floor: c.Floor, recentFrom: c.Number,
+		Generation: c.Number, Hash: c.Hash, Checkpoint: c.Checkpoint, Floor: c.Floor, recentFrom: c.Number, recentHash: c.Hash,
 		Unknown: c.Unknown,
 		Fold:    c.Fold, Pending: c.Pending, Marks: c.Marks, Counts: c.Counts, Space: c.Space,
 		Condemned: make(map[Name]uint64, len(c.Condemned)),

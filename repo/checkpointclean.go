@@ -26,7 +26,7 @@ func (s *State) restoreCleanedRun(e Entry) error {
 func (s *State) restoreForgotten(list []forgottenEntry) error {
 	entries := make([]Entry, len(list))
 	for i, f := range list {
-		if f.At <= f.Entry.Generation || f.At > s.Generation {
+		if f.At < f.Entry.Generation || f.At > s.Generation { // one generation may do both
 			return fmt.Errorf("%w: a snapshot of generation %d was forgotten by generation %d", object.ErrCorrupt, f.Entry.Generation, f.At)
 		}
 		entries[i] = f.Entry
@@ -49,8 +49,13 @@ func (s *State) restoreCleaned(c *checkpoint) error {
 		return fmt.Errorf("%w: condemned names", object.ErrCorrupt)
 	case !validTables(c.Marks), !validTables(c.Counts), !validTables(c.Space):
 		return fmt.Errorf("%w: tables", object.ErrCorrupt)
-	case c.Fold > c.Number, !validSessions(c.Pending):
+	case c.Fold > 0 && c.Fold >= c.Number, !validSessions(c.Pending):
 		return fmt.Errorf("%w: what is counted", object.ErrCorrupt)
+	case c.Floor > 0 && !s.ReadOnly() && !s.mayFloor(c.Floor): // an unknown op may have moved either
+		return fmt.Errorf("%w: its floor", object.ErrCorrupt)
+	}
+	if err := s.checkNames(); err != nil {
+		return err
 	}
 	if err := s.restoreTimes(c.Times); err != nil {
 		return err
@@ -62,6 +67,31 @@ func (s *State) restoreCleaned(c *checkpoint) error {
 		return nil
 	}
 	return s.restoreStatements([]Entry{*c.Policy}, OpPolicy)
+}
+
+// checkNames refuses what no clean leaves: a condemned name that is in use, and
+// a table that is listed twice.
+func (s *State) checkNames() error {
+	used := map[Name]bool{}
+	for i := range s.Runs {
+		used[RunName(s.Runs[i].Name)] = true
+	}
+	for _, ref := range slices.Concat(s.Marks, s.Counts, s.Space) {
+		name := TableName(ref.Name)
+		if used[name] {
+			return fmt.Errorf("%w: table %s stands twice", object.ErrCorrupt, ref.Name)
+		}
+		used[name] = true
+	}
+	if s.Checkpoint != nil {
+		used[CheckpointNamed(s.Checkpoint.Name)] = true
+	}
+	for name := range used {
+		if s.isCondemned(name) {
+			return fmt.Errorf("%w: %s is condemned and in use", object.ErrCorrupt, name)
+		}
+	}
+	return nil
 }
 
 func (s *State) restoreTimes(times []StoreTime) error {
@@ -90,6 +120,11 @@ func (s *State) restorePins(pins []pinEntry) error {
 			return fmt.Errorf("%w: the pin of snapshot %s", object.ErrCorrupt, pin.ID.Short())
 		}
 		snap.Pinned = pin.Pinned
+	}
+	for i := range s.Forgotten {
+		if s.Forgotten[i].Pinned {
+			return fmt.Errorf("%w: snapshot %s is pinned and forgotten", object.ErrCorrupt, s.Forgotten[i].ID.Short())
+		}
 	}
 	return nil
 }

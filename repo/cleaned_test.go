@@ -115,6 +115,15 @@ func (b *bed) tree(s *repo.Session, seed uint32) (root object.ID) {
 	return root
 }
 
+// register makes that many generations, each with an object that nobody needs.
+func (b *bed) register(s *repo.Session, times uint32) {
+	b.Helper()
+	for i := range times {
+		b.put(s, 3000+i, object.KindBlock)
+		b.must(s.AddRun(b.Context()))
+	}
+}
+
 // snapshotOf adds a snapshot object.
 func (b *bed) snapshotOf(s *repo.Session, root object.ID) repo.AddSnapshot {
 	b.Helper()
@@ -409,9 +418,7 @@ func TestOwnFilesAreTaken(t *testing.T) {
 		for _, recorded := range []bool{false, true} {
 			b := newBed(t)
 			s := b.begin()
-			for range 63 {
-				b.must(s.AddRun(t.Context()))
-			}
+			b.register(s, 63)
 			b.must(s.Close())
 			b.backUp(1)
 			s = b.begin()
@@ -441,9 +448,7 @@ func TestSessionBelowTheFloor(t *testing.T) {
 			root = b.put(s, 2000, object.KindImap, root)
 		}
 		other := b.begin()
-		for range 63 {
-			b.must(other.AddRun(t.Context()))
-		}
+		b.register(other, 63)
 		_, err := other.Commit(t.Context(), b.snapshotOf(other, b.tree(other, 2)))
 		b.must(err)
 		b.clean(0)

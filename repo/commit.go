@@ -106,7 +106,7 @@ func (r *Repo) attempt(ctx context.Context, base *State, view *index.Index, c ch
 	}
 	data, after, err := r.propose(ctx, base, view, c)
 	if err != nil {
-		return nil, err
+		return nil, r.orConflict(ctx, base, err)
 	}
 	won, err := r.putNew(ctx, GenerationKey(after.Generation), data)
 	if err != nil {
@@ -117,6 +117,20 @@ func (r *Repo) attempt(ctx context.Context, base *State, view *index.Index, c ch
 	}
 	r.adopt(after, c.run)
 	return after, nil
+}
+
+// orConflict returns err, wrapped in [ErrConflict] if it says that something is
+// missing and there is a newer state than base: a cleaner was faster, and has
+// deleted what base is read from.
+func (r *Repo) orConflict(ctx context.Context, base *State, err error) error {
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	newest, refreshErr := r.Refresh(ctx)
+	if refreshErr != nil || newest.Generation == base.Generation {
+		return errors.Join(err, refreshErr)
+	}
+	return fmt.Errorf("generation %d: %w: %w", base.Generation+1, ErrConflict, err)
 }
 
 // propose encodes the generation after base that makes the change, folds it as

@@ -387,28 +387,6 @@ func checkClosure(t testing.TB, r *Repo, s *State, id object.ID) {
 	}
 }
 
-// TestOwnSegmentIsCondemned: a session whose upload somebody condemned, as an
-// orphan, and deleted, must not register it.
-func TestOwnSegmentIsCondemned(t *testing.T) {
-	r, f := newRepo(t)
-	s := begin(t, r)
-	f.put = func(key string, _ []byte) fault.Effect {
-		if strings.HasPrefix(key, "gen/") {
-			f.put = nil
-			gone := f.segments(t)
-			f.condemn(t, r, gone...)
-			for _, name := range gone {
-				f.Objects.Remove(name.Key())
-			}
-		}
-		return fault.None
-	}
-	_, err := s.Commit(t.Context(), putTree(t, s, 1))
-	if !errors.Is(err, ErrObjectGone) {
-		t.Errorf("got %v, want a refusal", err)
-	}
-}
-
 // TestRefusedCommits: the assertion, on changes that no session makes.
 func TestRefusedCommits(t *testing.T) {
 	tests := []struct {

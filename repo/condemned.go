@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"bluesky/object"
-	"bluesky/store"
 )
 
 // A recentClean is what a clean has condemned. The names leave the state when
@@ -29,7 +28,7 @@ func (r *Repo) condemnedSince(ctx context.Context, s *State, since uint64) (map[
 	}
 	names := map[Name]uint64{}
 	if since < s.recentFrom {
-		if err := r.readCondemned(ctx, since+1, s.recentFrom, names); err != nil {
+		if err := r.readCondemned(ctx, s, since, names); err != nil {
 			return nil, err
 		}
 	}
@@ -59,15 +58,24 @@ func (c recentClean) into(names map[Name]uint64) {
 	}
 }
 
-// readCondemned adds what generations from to last condemn. They were verified
-// by whoever made the checkpoint; that a clean in them may be void only makes
-// its names more than they are.
-func (r *Repo) readCondemned(ctx context.Context, from, last uint64, names map[Name]uint64) error {
-	err := r.generations(ctx, from, last, func(n uint64, data []byte) error {
+// readCondemned adds what the generations after since condemn, up to the one
+// that s was taken from as a checkpoint. Their signatures were verified by
+// whoever made that; that they are the same ones still, the chain of hashes
+// tells, which ends with the checkpoint's own. A clean in them may be void: then
+// names are more than they should be.
+//
+// A generation that cannot be read could have condemned anything (R7).
+func (r *Repo) readCondemned(ctx context.Context, s *State, since uint64, names map[Name]uint64) error {
+	var last object.Hash // of the bytes of the generation before
+	err := r.generations(ctx, since+1, s.recentFrom, func(n uint64, data []byte) error {
 		g, err := DecodeGeneration(data)
 		if err != nil {
-			return nil // one that a void has healed does nothing
+			return fmt.Errorf("generation %d: %w", n, err)
 		}
+		if n > since+1 && g.Previous != last {
+			return fmt.Errorf("generation %d: %w: it does not follow generation %d", n, object.ErrCorrupt, n-1)
+		}
+		last = hashGeneration(data)
 		for _, op := range g.Ops {
 			var c Clean
 			if op.known() && op.Type == OpClean && object.DecodeCBOR(op.Body, &c) == nil {
@@ -76,7 +84,10 @@ func (r *Repo) readCondemned(ctx context.Context, from, last uint64, names map[N
 		}
 		return nil
 	})
-	if errors.Is(err, store.ErrNotFound) {
+	if err == nil && last != s.recentHash {
+		err = fmt.Errorf("generation %d: %w: it is not the one that its checkpoint was made from", s.recentFrom, object.ErrCorrupt)
+	}
+	if unusable(err) || errors.Is(err, object.ErrVersion) {
 		return fmt.Errorf("%w: what was condemned since it began cannot be read: %w", ErrObjectGone, err)
 	}
 	return err

@@ -14,6 +14,8 @@ func defects(t testing.TB, valid map[string][]byte) map[string][]byte {
 	d := defector{t, valid, map[string][]byte{}}
 	d.generations()
 	d.checkpoints()
+	d.cleanedCheckpoints()
+	d.cleanBodies()
 	d.statements()
 	d.bodies()
 	d.localFiles()

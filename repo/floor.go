@@ -32,4 +32,4 @@ func (r *Repo) aboveFloor(ctx context.Context, known uint64) (uint64, error) {
 
 // trustsBelow reports whether what this machine has seen last lies below floor:
 // nothing there connects it with the log as it is now.
-func (r *Repo) trustsBelow(floor uint64) bool { return r.trusted.Generation < floor }
+func (r *Repo) trustsBelow(floor uint64) bool { return r.trusted.Generation+1 < floor }

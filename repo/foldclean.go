@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"bluesky/object"
+	"bluesky/refcount"
 )
 
 // How the ops by which snapshots and their data go change a State.
@@ -151,7 +152,7 @@ func (s *State) foldClean(g *Generation, c *Clean) bool {
 }
 
 // mayName judges the names of c: nothing that stays or comes is condemned, what
-// comes was not there, and the tables that go are condemned.
+// comes was not there, and what goes is condemned.
 func (s *State) mayName(c *Clean) bool {
 	condemned := make(map[Name]bool, len(c.Condemned))
 	for _, name := range c.Condemned {
@@ -169,20 +170,26 @@ func (s *State) mayName(c *Clean) bool {
 			return false
 		}
 	}
-	stays := map[TableRef]bool{}
-	seen := map[[16]byte]bool{}
-	for _, list := range c.tables() {
-		for _, ref := range list {
+	return s.mayList(c, condemned)
+}
+
+// mayList judges the lists of tables of c. A table stays in its list, so it
+// never counts as one of another type.
+func (s *State) mayList(c *Clean, condemned map[Name]bool) bool {
+	listed := map[refcount.TableName]bool{}
+	for i, old := range [][]TableRef{s.Marks, s.Counts, s.Space} {
+		stays := map[TableRef]bool{}
+		for _, ref := range c.tables()[i] {
 			name := TableName(ref.Name)
-			if seen[ref.Name] || condemned[name] || s.isCondemned(name) {
+			if listed[ref.Name] || condemned[name] || s.isCondemned(name) {
 				return false
 			}
-			seen[ref.Name], stays[ref] = true, true
+			listed[ref.Name], stays[ref] = true, true
 		}
-	}
-	for _, ref := range slices.Concat(s.Marks, s.Counts, s.Space) {
-		if !stays[ref] && !condemned[TableName(ref.Name)] {
-			return false
+		for _, ref := range old {
+			if !stays[ref] && !condemned[TableName(ref.Name)] {
+				return false
+			}
 		}
 	}
 	return true
@@ -271,10 +278,16 @@ func effective(claimed, stored object.Time) *object.Time {
 	return &claimed
 }
 
-func (s *State) foldDeleted(body *Deleted) bool {
-	if len(body.Names) == 0 || !validNames(body.Names) ||
-		slices.ContainsFunc(body.Names, func(n Name) bool { return !s.isCondemned(n) }) {
+// foldDeleted forgets names that an earlier generation condemned: nothing is
+// deleted before that is durable, so one that says both at once lies (R5).
+func (s *State) foldDeleted(g *Generation, body *Deleted) bool {
+	if len(body.Names) == 0 || !validNames(body.Names) {
 		return false
+	}
+	for _, name := range body.Names {
+		if at, condemned := s.Condemned[name]; !condemned || at >= g.Number {
+			return false
+		}
 	}
 	for _, name := range body.Names {
 		delete(s.Condemned, name)
@@ -286,7 +299,7 @@ func (s *State) foldDeleted(body *Deleted) bool {
 // says what it adds up to, and all of it is counted. Nor are the sessions that
 // ended before: no writer whose base lies below the floor commits any more.
 func (s *State) foldFloor(body *Floor) bool {
-	if body.Number <= s.Floor || body.Number > s.Fold || s.Checkpoint == nil || body.Number > s.Checkpoint.Number {
+	if body.Number <= s.Floor || !s.mayFloor(body.Number) {
 		return false
 	}
 	s.Floor = body.Number
@@ -296,4 +309,10 @@ func (s *State) foldFloor(body *Floor) bool {
 		}
 	}
 	return true
+}
+
+// mayFloor reports whether what lies below n is counted, and a checkpoint that
+// covers it at hand.
+func (s *State) mayFloor(n uint64) bool {
+	return n <= s.Fold && s.Checkpoint != nil && n <= s.Checkpoint.Number
 }

@@ -26,6 +26,7 @@ type lane struct {
 
 	mu      sync.Mutex
 	builder *pack.Builder // of the open segment, nil if there is none
+	retired bool          // builders are not kept
 }
 
 // filled is a segment that takes no more objects, on its way to the bucket.
@@ -108,6 +109,29 @@ func (l *lane) detach() *filled {
 
 // recycle frees b, whose segment is uploaded, for another one.
 func (l *lane) recycle(b *pack.Builder) {
-	b.Reset()
+	l.mu.Lock()
+	if l.retired {
+		b = nil
+	}
+	l.mu.Unlock()
+	if b != nil {
+		b.Reset()
+	}
 	l.free <- b
+}
+
+// retire gives back the memory of the segments that are neither open nor being
+// uploaded, from now on.
+func (l *lane) retire() {
+	l.mu.Lock()
+	l.retired = true
+	l.mu.Unlock()
+	for range cap(l.free) {
+		select {
+		case <-l.free:
+			l.free <- nil
+		default:
+			return
+		}
+	}
 }

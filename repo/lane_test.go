@@ -93,6 +93,9 @@ func fillLanes(ctx context.Context, t *testing.T, s *Session, seed uint64) error
 				if err == nil {
 					_, err = add(number, object.KindInodes, id)
 				}
+				if err == nil && random.IntN(200) == 0 {
+					err = s.EndData()
+				}
 				if err == nil && random.IntN(40) == 0 {
 					gate.Lock()
 					err = s.AddRun(ctx)
@@ -107,4 +110,36 @@ func fillLanes(ctx context.Context, t *testing.T, s *Session, seed uint64) error
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// TestEndData: the open data segment is uploaded without a commit, its memory and
+// that of others is given back, and whoever adds data all the same can.
+func TestEndData(t *testing.T) {
+	r, f := newRepo(t)
+	s := begin(t, r)
+	for i := range uint64(700) { // two segments and a part
+		put(t, s, i, object.KindBlock)
+	}
+	s.data.uploads.wait()
+	before := len(f.Objects.Keys("seg/"))
+	if err := s.EndData(); err != nil {
+		t.Fatal(err)
+	}
+	s.data.uploads.wait()
+	if n := len(f.Objects.Keys("seg/")); n != before+1 {
+		t.Errorf("%d segments, %d were there before", n, before)
+	}
+	for range cap(s.data.free) {
+		if b := <-s.data.free; b != nil {
+			t.Error("memory of a segment is kept")
+		}
+		s.data.free <- nil
+	}
+	if err := s.EndData(); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := s.Commit(t.Context(), putTree(t, s, 1000)); err != nil { // with one more block
+		t.Fatal(err)
+	}
+	audit(t, f.open(t))
 }

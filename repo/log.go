@@ -190,7 +190,7 @@ func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *Checkp
 		// What lies below the floor may be gone, so nobody can replay it any more.
 		// A machine that was away for so long begins as one that is new.
 		if (err == nil || unusable(err)) && from != nil && from.Generation+1 < g.Floor {
-			from, err = r.loadCheckpoint(ctx, *ref)
+			from, err = r.loadCheckpoint(ctx, *ref, g.Floor)
 			ref = nil
 		}
 	}()
@@ -202,7 +202,7 @@ func (r *Repo) start(ctx context.Context, head uint64) (from *State, ref *Checkp
 	known := r.trusted.Checkpoint
 	switch {
 	case !r.trusted.known(), known != nil && *known == *ref:
-		from, err = r.loadCheckpoint(ctx, *ref)
+		from, err = r.loadCheckpoint(ctx, *ref, g.Floor)
 		if unusable(err) {
 			return r.state, ref, nil
 		}
@@ -226,13 +226,13 @@ func unusable(err error) bool {
 }
 
 // loadCheckpoint takes the checkpoint that ref names as the state it says, if
-// it extends what this machine has seen.
-func (r *Repo) loadCheckpoint(ctx context.Context, ref CheckpointRef) (*State, error) {
+// it extends what this machine has seen, unless that lies below the floor.
+func (r *Repo) loadCheckpoint(ctx context.Context, ref CheckpointRef, floor uint64) (*State, error) {
 	s, err := r.checkpointAt(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
-	if t := r.trusted; t.known() && t.Generation <= ref.Number && !r.trustsBelow(s.Floor) {
+	if t := r.trusted; t.known() && t.Generation <= ref.Number && !r.trustsBelow(floor) {
 		if err := r.follows(ctx, t.Generation, t.Hash, ref.Number, s.Hash); err != nil {
 			return nil, err
 		}

@@ -86,7 +86,7 @@ func isTable(ref TableRef, data []byte) bool {
 func (r *Repo) Marks(ctx context.Context, s *State) (*refcount.Marks, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, parts, err := r.buildIndex(ctx, s, false)
+	parts, err := r.openParts(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,10 @@ func TestHostileCounts(t *testing.T) {
 		b := []byte{0xa2, 0x01, 0x01, key, 0x9a}
 		return append(binary.BigEndian.AppendUint32(b, count), bytes.Repeat(element, n)...)
 	}
+	body := func(key byte, count uint32, element []byte, n int) []byte {
+		b := array(key, count, element, n)
+		return append([]byte{0xa1}, b[3:]...)
+	}
 	const many = 1 << 18
 	tests := []struct {
 		name string
@@ -32,8 +36,21 @@ func TestHostileCounts(t *testing.T) {
 		{"runs that are none", "checkpoint", array(10, many, []byte{0}, many)},
 		{"sessions that are empty", "checkpoint", array(12, many, []byte{0xa0}, many)},
 		{"unknown ops that are empty", "checkpoint", array(14, many, []byte{0xa0}, many)},
+		{"forgotten that are none", "checkpoint", array(17, many, []byte{0}, many)},
+		{"forgotten that are empty", "checkpoint", array(17, many, []byte{0xa0}, many)},
+		{"times that are none", "checkpoint", array(18, many, []byte{0x80}, many)},
+		{"pins that are none", "checkpoint", array(19, many, []byte{0x80}, many)},
+		{"tables that are empty", "checkpoint", array(20, many, []byte{0xa0}, many)},
 		{"a body that is not there", "statement", []byte{0xa1, 0x05, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}},
 		{"a summary that is not there", "addsnapshot", []byte{0xa1, 0x06, 0x5a, 0x7f, 0xff, 0xff, 0xff}},
+		{"ids that are not there", "forget", []byte{0xa1, 0x01, 0x9a, 0x7f, 0xff, 0xff, 0xff}},
+		{"ids that are none", "snapshots", body(1, many, []byte{0x40}, many)},
+		{"names that are not there", "clean", []byte{0xa1, 0x06, 0x9a, 0x7f, 0xff, 0xff, 0xff}},
+		{"names that are empty", "clean", body(6, many, []byte{0x80}, many)},
+		{"names that are none", "deleted", body(1, many, []byte{0}, many)},
+		{"times that are empty", "clean", body(5, many, []byte{0x80}, many)},
+		{"runs that are empty", "clean", body(7, many, []byte{0xa0}, many)},
+		{"tables that are empty", "clean", body(10, many, []byte{0xa0}, many)},
 		{"nested", "generation", bytes.Repeat([]byte{0x81}, many)},
 		{"text", "config", bytes.Repeat([]byte("["), 64<<10)},
 	}

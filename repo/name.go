@@ -26,8 +26,14 @@ const (
 
 var folderPrefix = [...]string{"seg/", "idx/", "cnt/", "state/"}
 
-// Prefix returns what the keys of the folder begin with.
-func (f Folder) Prefix() string { return folderPrefix[f] }
+// Prefix returns what the keys of the folder begin with. A folder that there is
+// not, of which a hostile op may speak, has a prefix that nothing is stored under.
+func (f Folder) Prefix() string {
+	if !f.Valid() {
+		return fmt.Sprintf("folder-%d/", uint8(f))
+	}
+	return folderPrefix[f]
+}
 
 // Valid reports whether f is a folder of format version 1.
 func (f Folder) Valid() bool { return int(f) < len(folderPrefix) }

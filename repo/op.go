@@ -184,6 +184,10 @@ func may(t OpType, role RoleID) bool {
 	return false
 }
 
+// isSingle reports whether a generation has at most one op of type t. Each costs
+// the time of the whole state, and a generation has room for 80,000.
+func isSingle(t OpType) bool { return t == OpForget || t == OpClean }
+
 // Decode returns the body of o, a pointer to one of the records of this file,
 // and the statement that it stands in, nil if it is no statement. It verifies
 // nothing: a void op decodes too. The error wraps [object.ErrVersion] for an op

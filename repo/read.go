@@ -28,15 +28,17 @@ func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 	if r.view.state == s && r.view.index != nil {
 		return r.view.index, nil
 	}
-	built, _, err := r.buildIndex(ctx, s, false)
+	parts, err := r.openParts(ctx, s, false)
 	if r.passOver && isLost(err) {
-		built, err = r.indexAround(ctx, s, err)
+		parts, err = r.partsAround(ctx, s, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.view = view{s, built}
-	return built, nil
+	r.judgeFetched(ctx, s, parts)
+	r.keepTables(s)
+	r.view = view{s, s.indexOf(parts)}
+	return r.view.index, nil
 }
 
 // Current returns the newest state and what is visible in it. Where a cleaner
@@ -66,17 +68,27 @@ func (r *Repo) IndexFrom(ctx context.Context, s *State) (*State, *index.Index, e
 }
 
 // makeIndex is Index for a state that may never be, and returns the parts too.
+// What its cleans have made is not judged: who asks does that.
 func (r *Repo) makeIndex(ctx context.Context, s *State) (*index.Index, []index.Part, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.buildIndex(ctx, s, false)
+	parts, err := r.openParts(ctx, s, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.indexOf(parts), parts, nil
 }
 
-// buildIndex makes the index of s; around passes over what of it is lost. It
-// needs r.mu.
-func (r *Repo) buildIndex(ctx context.Context, s *State, around bool) (*index.Index, []index.Part, error) {
+// indexOf makes the index of s of its runs.
+func (s *State) indexOf(parts []index.Part) *index.Index {
+	return index.New(parts, func(name pack.Name) bool { return s.isCondemned(SegmentName(name)) })
+}
+
+// openParts opens the runs of s, and marks them; around passes over what of it is
+// lost. It needs r.mu.
+func (r *Repo) openParts(ctx context.Context, s *State, around bool) ([]index.Part, error) {
 	if err := r.openRuns(ctx, s, around); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	parts := make([]index.Part, 0, len(s.Runs))
 	for i := range s.Runs {
@@ -87,13 +99,11 @@ func (r *Repo) buildIndex(ctx context.Context, s *State, around bool) (*index.In
 	}
 	if err := r.mark(ctx, s, parts); err != nil {
 		if !around || !isLost(err) {
-			return nil, nil, err
+			return nil, err
 		}
 		r.problem(fmt.Errorf("%w; what is dead is taken for live", err))
 	}
-	r.judgeFetched(ctx, s, parts)
-	r.keepTables(s)
-	return index.New(parts, func(name pack.Name) bool { return s.isCondemned(SegmentName(name)) }), parts, nil
+	return parts, nil
 }
 
 // openRuns opens the runs of s that are not open yet. Around lets those be that

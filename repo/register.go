@@ -15,7 +15,10 @@ import (
 const checkpointEvery = 64
 
 // AddRun registers what the session has added so far, so that a crash loses
-// no more than what came after. The session goes on. What was claimed must have
+// no more than what came after. The session goes on. Where nothing is new, it
+// registers an empty run: what the session has registered is protected for 7
+// days from its last generation (R10). One that has registered nothing yet has
+// nothing to protect, and makes no generation. What was claimed must have
 // been added, and no call of Claim or Add may be under way: else a ref out of what
 // is registered could lead nowhere, and the commit is refused; or an object could
 // be given away twice.
@@ -58,9 +61,12 @@ func (s *Session) tryRegister(ctx context.Context, snapshot *AddSnapshot) (*Stat
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	staged, err := s.stage(ctx)
+	staged, err := s.stage(ctx, snapshot == nil)
 	if err != nil {
 		return nil, err
+	}
+	if staged == nil && snapshot == nil {
+		return s.base, nil
 	}
 	relied := s.relied
 	if snapshot != nil { // what an earlier run has registered may have been taken since
@@ -79,10 +85,11 @@ func (s *Session) tryRegister(ctx context.Context, snapshot *AddSnapshot) (*Stat
 	return after, s.advance(ctx, after)
 }
 
-// stage uploads the run of what the session has added since the last one, nil
-// if that is nothing. It needs s.mu.
-func (s *Session) stage(ctx context.Context) (*stagedRun, error) {
-	if s.rows.Len() == 0 {
+// stage uploads the run of what the session has added since the last one. Where
+// that is nothing it returns nil, or, if empty, an empty run of a session that
+// generations name. It needs s.mu.
+func (s *Session) stage(ctx context.Context, empty bool) (*stagedRun, error) {
+	if _, registered := s.base.sessions[s.id]; s.rows.Len() == 0 && !(empty && registered) {
 		return nil, nil
 	}
 	name, err := index.NewRunName(s.repo.options.Rand)

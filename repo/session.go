@@ -213,6 +213,17 @@ func (s *Session) ship(l *lane, full *filled) error {
 	})
 }
 
+// EndData says that what is Added from here on is metadata, or nearly all of it:
+// the open data segment is uploaded in the background, and the memory of data
+// segments is given back.
+func (s *Session) EndData() error {
+	s.data.retire()
+	if full := s.data.take(); full != nil {
+		return s.ship(s.data, full)
+	}
+	return nil
+}
+
 // flush ships the open segment of a lane and waits until all that the lane
 // has shipped is durable.
 func (s *Session) flush(l *lane) error {

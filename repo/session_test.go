@@ -200,6 +200,36 @@ func TestClaimAfterAddRun(t *testing.T) {
 	}
 }
 
+// TestAddRunOfNothing: a session that has registered something adds an empty run
+// where nothing is new, which makes it younger; another one adds nothing.
+func TestAddRunOfNothing(t *testing.T) {
+	r, f := newRepo(t)
+	s := begin(t, r)
+	if err := s.AddRun(t.Context()); err != nil || len(f.Objects.Keys("gen/")) != 1 || len(f.Objects.Keys("idx/")) != 0 {
+		t.Fatalf("nothing was registered: %v, generations %v", err, f.Objects.Keys("gen/"))
+	}
+	put(t, s, 1, object.KindBlock)
+	for range 3 {
+		if err := s.AddRun(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := audit(t, f.open(t))
+	last := state.sessions[s.ID()]
+	if state.Generation != 3 || last.generation != 3 || last.sequence != 3 || len(state.Runs) != 3 {
+		t.Errorf("generation %d, the session's last %d, sequence %d, %d runs", state.Generation, last.generation, last.sequence, len(state.Runs))
+	}
+	if run := state.Runs[2]; run.Size != 96 {
+		t.Errorf("a run of nothing has %d bytes", run.Size)
+	}
+	if _, err := s.Commit(t.Context(), putTree(t, s, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if state := audit(t, f.open(t)); len(state.Unfinished()) != 0 || len(state.Snapshots) != 1 {
+		t.Errorf("unfinished %v, %d snapshots", state.Unfinished(), len(state.Snapshots))
+	}
+}
+
 // TestDurabilityOrder: when a file becomes visible in the bucket, all that it
 // refers to is there.
 func TestDurabilityOrder(t *testing.T) {

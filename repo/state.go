@@ -41,6 +41,7 @@ type State struct {
 	// name before one of them must not register it if it is condemned there (R3).
 	recent     []recentClean
 	recentFrom uint64
+	recentHash object.Hash // of that generation, where it is that of a checkpoint
 
 	policy   *Entry      // the statement of Policy, nil while there is none
 	roles    []roleEntry // in force, in log order
@@ -324,12 +325,16 @@ func (s *State) apply(g *Generation, data []byte) (void []Op, err error) {
 		return nil, fmt.Errorf("generation %d: %w", g.Number, err)
 	}
 	s.Generation, s.Hash = g.Number, hashGeneration(data)
-	for _, op := range g.Ops {
-		if !op.known() {
+	stood := map[OpType]bool{}
+	for i, op := range g.Ops {
+		switch {
+		case !op.known():
 			s.Unknown = append(s.Unknown, Entry{g.Number, op})
-		} else if !s.fold(g, role, op) {
+			continue
+		case op.Type == OpVoid && i > 0, isSingle(op.Type) && stood[op.Type], !s.fold(g, role, op):
 			void = append(void, op)
 		}
+		stood[op.Type] = true
 	}
 	// An op that this reader does not know may have changed either.
 	if !s.ReadOnly() && !sameCheckpoint(g.Checkpoint, s.Checkpoint) {
@@ -371,11 +376,11 @@ func (s *State) fold(g *Generation, role RoleID, op Op) bool {
 	case *Clean:
 		return s.foldClean(g, body)
 	case *Deleted:
-		return s.foldDeleted(body)
+		return s.foldDeleted(g, body)
 	case *Floor:
 		return s.foldFloor(body)
 	case *Void: // what it says was judged where the generation before was read
-		return body.Number+1 == g.Number && body.Hash == g.Previous
+		return g.Number > 0 && body.Number == g.Number-1 && body.Hash == g.Previous
 	}
 	return false
 }

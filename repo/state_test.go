@@ -2,52 +2,39 @@ package repo
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 
-	"bluesky/index"
 	"bluesky/object"
 )
 
-// randomOps makes ops that are void or not, as it comes.
-func randomOps(t testing.TB, random *rand.Rand, n int) (author ed25519.PrivateKey, ops []Op) {
-	keys := []ed25519.PrivateKey{admin, writer, writer, writer, cleaner}
-	author = keys[random.IntN(len(keys))]
-	for range n {
-		session, sequence, name := byte(random.IntN(6)), uint64(random.IntN(8)), byte(random.IntN(40))
-		switch random.IntN(7) {
-		case 0, 1:
-			ops = append(ops, statement(t, author, session, sequence, OpAddRun, &AddRun{Name: index.RunName{name}}))
-		case 2, 3:
-			ops = append(ops, statement(t, author, session, sequence, OpAddSnapshot, snap(name)))
-		case 4:
-			ops = append(ops, plainOp(t, OpSessionEnd, &SessionEnd{object.SessionID{session}}))
-		case 5:
-			change := &RoleChange{Key: PublicKey{name % 4}, Role: RoleID(1 + random.IntN(4)), Removed: random.IntN(2) == 0}
-			ops = append(ops, statement(t, author, session, sequence, OpRole, change))
-		default:
-			if random.IntN(20) == 0 {
-				ops = append(ops, Op{OpType(6 + random.IntN(10)), 1, []byte{name}})
-			}
-		}
-	}
-	return author, ops
-}
-
 // TestStateIsTheLog: at every point of a log, the state encodes, decodes and
 // encodes to the same bytes, and the rest of the log folded into what was
-// decoded gives what it gives when folded from generation 0.
+// decoded gives what it gives when folded from generation 0. Ops of every type
+// must have had an effect.
 func TestStateIsTheLog(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0))
+	c := chaos{t, newRandom(seed), map[OpType]int{}}
+	logs, states := 0, 0
+	for logs < 6 || !c.complete() && logs < 100 {
+		states += stateIsTheLog(t, &c)
+		logs++
+	}
+	t.Logf("%d logs, %d states, ops that were not void: %v", logs, states, c.folded)
+	if !c.complete() {
+		t.Error("ops of some type were all void")
+	}
+}
+
+// stateIsTheLog returns how many states it has compared.
+func stateIsTheLog(t *testing.T, c *chaos) (compared int) {
 	l := newLog(t)
 	var generations, states [][]byte
 	for range 40 {
-		author, ops := randomOps(t, random, random.IntN(4))
-		data := l.encode(author, nil, ops...)
+		data := c.generation(l.state, c.random.IntN(7))
 		s, err := l.state.next(data)
 		if err != nil {
 			t.Fatal(err)
@@ -70,29 +57,48 @@ func TestStateIsTheLog(t *testing.T) {
 			if i%10 == 0 && !bytes.Equal(encodeState(t, s), states[i+1+k]) {
 				t.Fatalf("state %d differs when it comes from the checkpoint of %d", i+2+k, i+1)
 			}
+			compared++
 		}
 		if !bytes.Equal(encodeState(t, s), states[len(states)-1]) {
 			t.Fatalf("the last state differs when it comes from the checkpoint of %d", i+1)
 		}
+		// What was condemned since stands in no checkpoint.
+		recent := slices.DeleteFunc(slices.Clone(l.state.recent), func(r recentClean) bool { return r.generation <= uint64(i+1) })
+		same := slices.EqualFunc(recent, s.recent, func(a, b recentClean) bool {
+			return a.generation == b.generation && slices.Equal(a.names, b.names)
+		})
+		if !same || s.recentFrom != uint64(i+1) {
+			t.Fatalf("behind the checkpoint of %d, condemned were %v, want %v", i+1, s.recent, recent)
+		}
 	}
+	return compared
 }
 
 // TestFoldLeavesTheStateAlone: states are shared and must not change.
 func TestFoldLeavesTheStateAlone(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	c := chaos{t, newRandom(seed), map[OpType]int{}}
 	l := newLog(t)
-	for range 50 {
+	for range 80 {
 		before := l.state
 		was := encodeState(t, before)
-		// Two futures of one state, of which the first must not show in the second.
-		for range 2 {
-			author, ops := randomOps(t, random, 4)
-			if _, err := before.next(l.encode(author, nil, ops...)); err != nil {
+		// Some futures of one state, of which none must show in another.
+		var futures []*State
+		var saw [][]byte
+		for range 3 {
+			s, err := before.next(c.generation(before, 4))
+			if err != nil {
 				t.Fatal(err)
 			}
+			futures, saw = append(futures, s), append(saw, encodeState(t, s))
 		}
-		author, ops := randomOps(t, random, 4)
-		l.add(author, ops...)
+		l.state = futures[c.random.IntN(len(futures))]
+		for i, s := range futures {
+			if !bytes.Equal(encodeState(t, s), saw[i]) {
+				t.Fatal("folding changed another state of the same base")
+			}
+		}
 		if !bytes.Equal(encodeState(t, before), was) {
 			t.Fatal("folding changed the state that it started from")
 		}
@@ -105,7 +111,8 @@ func TestReplayFromCheckpoint(t *testing.T) {
 	r, f := newRepo(t)
 	backUp(t, r, 1)
 	s := begin(t, r)
-	for range checkpointEvery + 5 {
+	put(t, s, 9, object.KindBlock)
+	for range checkpointEvery + 5 { // all but the first register nothing new
 		if err := s.AddRun(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -19,12 +19,14 @@ func (f *faulty) grow(t testing.TB, seeds ...uint64) {
 	}
 }
 
-// pad adds n empty generations.
+// pad adds n generations without an op but checkpoints.
 func (f *faulty) pad(t testing.TB, n int) {
 	t.Helper()
 	s := begin(t, open(t, f.open(t), Options{}))
+	base := s.base
 	for range n {
-		if err := s.AddRun(t.Context()); err != nil {
+		var err error
+		if base, err = s.repo.commit(t.Context(), base, change{author: writer, ops: s.ops(t.Context(), nil, nil)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -44,6 +44,8 @@ var codecs = map[string]func([]byte) ([]byte, error){
 	"statement": recode[Statement],
 	"addrun":    recode[AddRun], "addsnapshot": recode[AddSnapshot], "sessionend": recode[SessionEnd],
 	"role": recode[RoleChange], "checkpointref": recode[CheckpointRef],
+	"forget": recode[Forget], "forgetpolicy": recode[ForgetPolicy], "snapshots": recode[SnapshotList],
+	"clean": recode[Clean], "deleted": recode[Deleted], "policy": recode[Policy], "floor": recode[Floor], "void": recode[Void],
 }
 
 func recode[T any](b []byte) ([]byte, error) {
@@ -54,7 +56,8 @@ func recode[T any](b []byte) ([]byte, error) {
 	return object.EncodeCBOR(&record)
 }
 
-// vectorState is a state with something in every field.
+// vectorState is a state with something in every field that it had before there
+// were cleans.
 func vectorState(t testing.TB) *State {
 	l := begun(t)
 	l.add(admin, statement(t, admin, 9, 1, OpRole, &RoleChange{Key: pub(stranger), Role: RoleWriter}))
@@ -64,7 +67,7 @@ func vectorState(t testing.TB) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Floor = 1 // no op of version 1 raises it
+	s.Floor = 1
 	s.Condemned[Name{ID: [16]byte{1}}], s.Condemned[Name{ID: [16]byte{2}}] = 1, 2
 	s.Unknown = []Entry{{3, Op{12, 1, []byte{1}}}, {3, Op{16, 1, []byte{}}}}
 	return s
@@ -158,6 +161,24 @@ func makeVectors(t testing.TB) map[string][]byte {
 		"valid-checkpointref-1":   cbor(&CheckpointRef{64, CheckpointName{1}, object.Hash{2}}),
 		"corrupt-addrun-short":    cbor(&SessionEnd{}),
 		"corrupt-role-indefinite": {0xbf, 0xff},
+
+		"valid-checkpoint-cleaned":     encodeState(t, vectorCleaned(t)),
+		"valid-forget-by-id":           cbor(&Forget{Snapshots: ids(1, 2)}),
+		"valid-forget-policy":          cbor(&Forget{ids(1), vectorPolicy()}),
+		"valid-forget-empty-policy":    cbor(&Forget{ids(1), &ForgetPolicy{}}),
+		"valid-forgetpolicy-full":      cbor(vectorPolicy()),
+		"valid-forgetpolicy-none":      cbor(&ForgetPolicy{}),
+		"valid-forgetpolicy-unlimited": cbor(&ForgetPolicy{Yearly: Unlimited}),
+		"valid-snapshots-2":            cbor(&SnapshotList{ids(1, 2)}),
+		"valid-snapshots-none":         cbor(&SnapshotList{}),
+		"valid-clean-full":             cbor(vectorClean()),
+		"valid-clean-nothing":          cbor(&Clean{}),
+		"valid-deleted-each-folder":    cbor(&Deleted{[]Name{name(0, 1), name(1, 1), name(2, 1), name(3, 1)}}),
+		"valid-policy-quarantine":      cbor(&Policy{86400}),
+		"valid-policy-none":            cbor(&Policy{}),
+		"valid-floor-0":                cbor(&Floor{}),
+		"valid-floor-64":               cbor(&Floor{64}),
+		"valid-void-7":                 cbor(&Void{7, object.Hash{7}}),
 	})
 }
 
@@ -270,8 +291,12 @@ func fuzz(f *testing.F, kind string) {
 	})
 }
 
-func FuzzGeneration(f *testing.F) { fuzz(f, "generation") }
-func FuzzStatement(f *testing.F)  { fuzz(f, "statement") }
+func FuzzGeneration(f *testing.F)   { fuzz(f, "generation") }
+func FuzzForget(f *testing.F)       { fuzz(f, "forget") }
+func FuzzForgetPolicy(f *testing.F) { fuzz(f, "forgetpolicy") }
+func FuzzClean(f *testing.F)        { fuzz(f, "clean") }
+func FuzzDeleted(f *testing.F)      { fuzz(f, "deleted") }
+func FuzzStatement(f *testing.F)    { fuzz(f, "statement") }
 func FuzzAddSnapshot(f *testing.F) {
 	fuzz(f, "addsnapshot")
 }
@@ -282,18 +307,25 @@ func FuzzCheckpoint(f *testing.F) { fuzz(f, "checkpoint") }
 
 func FuzzConfig(f *testing.F) { fuzz(f, "config") }
 
-// FuzzOp decodes the body of an op of any type: what decodes, statement and
-// record, encodes to the same bytes.
-func FuzzOp(f *testing.F) {
+// seedOps adds the vectors of all bodies of ops, with their types.
+func seedOps(f *testing.F) {
 	types := map[string]OpType{
 		"statement": OpAddRun, "addrun": OpAddRun, "addsnapshot": OpAddSnapshot,
 		"sessionend": OpSessionEnd, "role": OpRole, "checkpointref": OpCheckpoint,
+		"forget": OpForget, "snapshots": OpUndoForget, "clean": OpClean, "deleted": OpDeleted,
+		"policy": OpPolicy, "floor": OpFloor, "void": OpVoid,
 	}
 	for name, data := range readVectors(f) {
 		if typ, ok := types[strings.Split(name, "-")[1]]; ok {
 			f.Add(uint16(typ), data)
 		}
 	}
+}
+
+// FuzzOp decodes the body of an op of any type: what decodes, statement and
+// record, encodes to the same bytes.
+func FuzzOp(f *testing.F) {
+	seedOps(f)
 	f.Fuzz(func(t *testing.T, typ uint16, data []byte) {
 		op := Op{OpType(typ), opVersion, data}
 		st, body, err := op.Decode()
@@ -321,6 +353,7 @@ func FuzzNames(f *testing.F) {
 	for _, name := range []string{
 		GenerationKey(0), GenerationKey(1 << 47), "gen/000000000000000A", pack.Name{1}.Key(), index.RunName{2}.Key(),
 		"seg/00/01000000000000000000000000000000", "idx/", "state/x", "gen/ffffffffffffffff",
+		name(FolderSegments, 1).Key(), name(FolderTables, 2).Key(), name(FolderCheckpoints, 3).Key(), name(4, 3).Key(),
 	} {
 		f.Add(name)
 	}
@@ -333,6 +366,9 @@ func FuzzNames(f *testing.F) {
 		}
 		if name, err := index.ParseKey(key); err == nil && name.Key() != key {
 			t.Errorf("run %s", name)
+		}
+		if name, err := ParseName(key); err == nil && (name.Key() != key || !name.Folder.Valid()) {
+			t.Errorf("name %s", name)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package repo
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 
 	"bluesky/object"
@@ -32,11 +33,20 @@ func (s *State) voided(data []byte) *State {
 // makes every reader pass over it. The signer is the admin. It returns the number of
 // the garbage, 0 if there is none.
 //
+// The error wraps [object.ErrVersion] where the generation says that it is of a
+// newer bluesky, unless newer says that it is not: those who can read it would
+// not pass over it. It wraps [ErrRollback] where this machine has seen a valid
+// generation of that number: then it is damaged, and what it recorded would be lost; but
+// not with [Options.AcceptRollback].
+//
 // The commit point is the creation of the generation behind the garbage.
-func (r *Repo) Void(ctx context.Context, admin crypto.Signer) (uint64, error) {
+func (r *Repo) Void(ctx context.Context, admin crypto.Signer, newer bool) (uint64, error) {
 	_, invalid := r.Refresh(ctx)
 	if invalid == nil {
 		return 0, nil
+	}
+	if errors.Is(invalid, object.ErrVersion) && !newer {
+		return 0, invalid
 	}
 	base, data, err := r.beforeGarbage(ctx)
 	if err != nil {
@@ -67,6 +77,12 @@ func (r *Repo) beforeGarbage(ctx context.Context) (*State, []byte, error) {
 	}
 	if head == 0 {
 		return nil, nil, fmt.Errorf("generation 0: %w", object.ErrCorrupt)
+	}
+	if head <= r.trusted.Generation {
+		if !r.options.AcceptRollback {
+			return nil, nil, rollback("generation %d was valid when this machine saw it; put it back from a copy of the repository", head)
+		}
+		r.trusted, r.verified, r.state = trust{}, nil, r.genesis
 	}
 	from, ref, err := r.start(ctx, head-1)
 	if err != nil {

@@ -53,11 +53,24 @@ func Seal(keys *seal.Keys, session object.SessionID, id object.ID, record tree.S
 // be had either, it is left out, and the error says which, beside a list of
 // the others.
 func List(ctx context.Context, r *repo.Repo, keys *seal.Keys, state *repo.State) ([]Snapshot, error) {
-	list := make([]Snapshot, len(state.Snapshots))
+	return list(ctx, r, keys, state.Snapshots)
+}
+
+// Forgotten is [List] of the snapshots that are forgotten and not collected.
+func Forgotten(ctx context.Context, r *repo.Repo, keys *seal.Keys, state *repo.State) ([]Snapshot, error) {
+	entries := make([]repo.Snapshot, len(state.Forgotten))
+	for i := range state.Forgotten {
+		entries[i] = state.Forgotten[i].Snapshot
+	}
+	return list(ctx, r, keys, entries)
+}
+
+func list(ctx context.Context, r *repo.Repo, keys *seal.Keys, entries []repo.Snapshot) ([]Snapshot, error) {
+	list := make([]Snapshot, len(entries))
 	failed := make([]error, len(list))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, entry := range state.Snapshots {
+	for i, entry := range entries {
 		g.Go(func() error {
 			list[i].Snapshot = entry
 			list[i].Record, failed[i] = open(ctx, r, keys, entry)
