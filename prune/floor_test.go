@@ -60,7 +60,7 @@ func TestQuarantineBeyondFloor(t *testing.T) {
 	}
 	current := b.newTree(2, 2)
 	b.forget(b.backUp(current))
-	for range 140 {
+	for range 75 {
 		current = b.change(current, 1)
 		b.backUp(current)
 	}

@@ -81,7 +81,7 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 }
 
 func (b *base) plan(ctx context.Context, options Options, progress Progress) (*Plan, error) {
-	times := &storeTimes{repo: b.repo, known: known{}}
+	times := newStoreTimes(b.repo, b.state)
 	if err := b.expire(ctx, times, &options); err != nil {
 		return nil, err
 	}
