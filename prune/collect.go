@@ -85,6 +85,7 @@ func (b *base) collect(ctx context.Context, times *storeTimes, options *Options)
 		}
 		ids = append(ids, f.ID)
 	}
+	ids = most(ids, options.room().collected) // those that were forgotten first
 	slices.SortFunc(ids, object.ID.Compare)
 	return ids, kept, nil
 }

@@ -72,13 +72,18 @@ func newFloor(ctx context.Context, state *repo.State, times *storeTimes, kept []
 }
 
 // waiting returns the oldest generation whose age is still asked for: that of a
-// forget, until its quarantine is over, or of a clean, until its grace is. Kept
-// are snapshots that wait for nothing.
+// forget, until its quarantine is over, of a clean, until its grace is, or of a
+// snapshot without an effective time. Kept are snapshots that wait for nothing.
 func waiting(state *repo.State, kept []object.ID) uint64 {
 	oldest := state.Generation
 	for i := range state.Forgotten {
 		if f := &state.Forgotten[i]; !slices.Contains(kept, f.ID) {
 			oldest = min(oldest, f.At)
+		}
+	}
+	for snap := range state.AllSnapshots() {
+		if snap.Effective == nil {
+			oldest = min(oldest, snap.Generation)
 		}
 	}
 	for _, at := range state.Condemned {

@@ -20,9 +20,11 @@ const (
 func (p *Plan) merges() map[int]bool {
 	live := p.liveRows()
 	chosen := map[int]bool{}
+	room := p.options.room().merged
 	var rest []int
 	for part, run := range p.runs {
 		switch {
+		case len(chosen) == room:
 		case live[part] == 0 && p.emptied(part):
 			chosen[part] = true
 		case live[part] < run.Len()/2 && live[part] < mergeMax:
@@ -39,7 +41,7 @@ func (p *Plan) merges() map[int]bool {
 		}
 		n, sum = n+1, sum+live[part]
 	}
-	if n >= mergeAt {
+	if n = min(n, room-len(chosen)); n >= mergeAt {
 		for _, part := range rest[:n] {
 			chosen[part] = true
 		}

@@ -133,10 +133,7 @@ func (p *Plan) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dead := p.locate(found)
-	if len(dead) > maxVictims {
-		dead = dead[:maxVictims]
-	}
+	dead := most(p.locate(found), p.options.room().victims)
 	p.condemn(dead)
 	if p.options.NoRepack {
 		return nil
@@ -156,7 +153,8 @@ func (p *Plan) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.condemn(p.within(append(chosen, enough(wasteful, unused, limit)...)))
+	chosen = append(chosen, enough(wasteful, unused, limit)...)
+	p.condemn(most(p.within(chosen), p.options.room().victims-len(dead)))
 	return nil
 }
 
@@ -179,10 +177,6 @@ func enough(list []*segment, unused, limit uint64) []*segment {
 	}
 	return slices.DeleteFunc(slices.Clone(list[:n]), func(s *segment) bool { return stays[s] })
 }
-
-// maxVictims is how many segments one clean condemns at most: their names fit
-// into a generation.
-const maxVictims = 100_000
 
 // condemn makes segments victims.
 func (p *Plan) condemn(list []*segment) {
