@@ -73,7 +73,28 @@ func openView(ctx context.Context, r *repo.Repo) (*base, error) {
 		}
 		b.runs = append(b.runs, run)
 	}
-	return b, nil
+	return b, b.checkOnce()
+}
+
+// checkOnce refuses a segment that two runs register: to condemn what is dead in
+// one of them would take away what stands in the other. No writer does that which
+// keeps the rules (R3).
+func (b *base) checkOnce() error {
+	seen := map[pack.Name]int{}
+	for part, run := range b.runs {
+		for i := range run.SegmentCount() {
+			if !b.view.ShowsSegment(part, i) {
+				continue
+			}
+			name := run.Segment(i).Name
+			if first, twice := seen[name]; twice {
+				return fmt.Errorf("%w: segment %s stands in run %s and in run %s; bluesky check says what is affected",
+					ErrDamaged, name, b.runs[first].Name(), run.Name())
+			}
+			seen[name] = part
+		}
+	}
+	return nil
 }
 
 // loadCounts reads the counts of the runs that are counted. One without counts
@@ -128,10 +149,5 @@ func placeOf(l *index.Location) place { return place{l.Part, l.Place} }
 
 // segmentAt returns a segment of a part, its registered-at resolved.
 func (b *base) segmentAt(part int, ordinal uint32) index.Segment {
-	s := b.runs[part].Segment(int(ordinal))
-	run := &b.state.Runs[part]
-	if s.RegisteredAt == 0 || !run.Cleaned {
-		s.RegisteredAt = max(s.RegisteredAt, run.Generation)
-	}
-	return s
+	return b.view.Segment(part, int(ordinal))
 }
