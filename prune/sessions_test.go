@@ -2,6 +2,7 @@ package prune
 
 import (
 	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -14,35 +15,53 @@ import (
 // and prunes of all sorts. What is committed reads until it is forgotten; when all
 // sessions are over, nothing is left of what nobody needs.
 func TestSessions(t *testing.T) {
-	commits, fails, prunes := 0, 0, 0
-	for seed := range uint64(sessionSeeds) {
-		b := newBed(t, seed)
-		h := &sessionHistory{bed: b, trees: []*tree{b.newTree(5, 6)}}
-		for range 40 {
-			h.step()
-			b.live()
-		}
-		for _, s := range h.open {
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		late := tight
-		late.Now = func() time.Time { return time.Now().Add(h.past + 8*24*time.Hour) }
-		b.prune(late)
-		b.prune(late)
-		b.live()
-		b.sound()
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
-		commits, fails, prunes = commits+h.commits, fails+h.fails, prunes+h.prunes
+	sum := sessionHistory{}
+	for seed := range uint64(25) {
+		sum.run(t, seed)
 	}
-	t.Logf("%d commits, %d told to start again, %d prunes", commits, fails, prunes)
+	t.Logf("%d commits, %d told to start again, %d prunes", sum.commits, sum.fails, sum.prunes)
 }
 
-// sessionSeeds is how many histories there are.
-const sessionSeeds = 25
+// TestSoakSessions is TestSessions for as long as BLUESKY_SOAK says.
+func TestSoakSessions(t *testing.T) {
+	limit, err := time.ParseDuration(os.Getenv("BLUESKY_SOAK"))
+	if err != nil {
+		t.Skip("BLUESKY_SOAK does not say how long")
+	}
+	sum, seed := sessionHistory{}, uint64(1000)
+	for end := time.Now().Add(limit); time.Now().Before(end); seed++ {
+		sum.run(t, seed)
+	}
+	t.Logf("seeds 1000 to %d: %d commits, %d told to start again, %d prunes", seed-1, sum.commits, sum.fails, sum.prunes)
+}
+
+// run adds the history of that seed to sum.
+func (sum *sessionHistory) run(t *testing.T, seed uint64) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	}()
+	h := &sessionHistory{bed: newBed(t, seed)}
+	h.trees = []*tree{h.newTree(5, 6)}
+	for range 40 {
+		h.step()
+		h.live()
+	}
+	for _, s := range h.open {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	late := tight
+	late.Now = func() time.Time { return time.Now().Add(h.past + 8*24*time.Hour) }
+	h.prune(late)
+	h.prune(late)
+	h.live()
+	h.sound()
+	sum.commits, sum.fails, sum.prunes = sum.commits+h.commits, sum.fails+h.fails, sum.prunes+h.prunes
+}
 
 type sessionHistory struct {
 	*bed
@@ -57,7 +76,7 @@ type sessionHistory struct {
 func (h *sessionHistory) step() {
 	h.Helper()
 	switch n := h.rand.IntN(16); {
-	case n < 3 && len(h.open) < 4:
+	case n < 4 && len(h.open) < 4:
 		h.open = append(h.open, h.begin())
 	case n < 7 && len(h.open) > 0:
 		h.work()
@@ -94,14 +113,16 @@ func (h *sessionHistory) work() {
 	}
 	var err error
 	over := true
-	switch h.rand.IntN(5) {
+	switch h.rand.IntN(6) {
 	case 0: // comes to nothing
-	case 1, 2:
+	case 1, 2, 3:
 		if h.rand.IntN(2) == 0 {
 			h.fill(s, current)
 		} else {
-			for _, seed := range current.leaves[0] {
-				h.add(s, seed, object.KindBlock)
+			for _, leaf := range current.leaves {
+				for _, seed := range leaf {
+					h.add(s, seed, object.KindBlock)
+				}
 			}
 		}
 		err, over = s.AddRun(h.Context()), false
