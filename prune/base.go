@@ -108,7 +108,7 @@ func (b *base) loadCounts(ctx context.Context) (*refcount.Counts, error) {
 	}
 	tables, err := b.tables(ctx, b.state.Counts)
 	if err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
 	counts, err := refcount.LoadCounts(b.repo.Config().ID, tables, counted)
 	if err != nil {
@@ -130,7 +130,7 @@ func (b *base) tables(ctx context.Context, list []repo.TableRef) ([]refcount.Tab
 	for i, ref := range list {
 		data, err := b.repo.TableBytes(ctx, ref)
 		if err != nil {
-			return nil, damaged(err)
+			return nil, err
 		}
 		tables[i] = refcount.Table{Ref: ref, Data: data}
 	}
