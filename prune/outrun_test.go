@@ -93,3 +93,23 @@ func TestEditsOfWhatIsGone(t *testing.T) {
 	}
 	want("forget", second, "is pinned")
 }
+
+// TestQuarantineComesFirst: who asks for a quarantine while a prune is under way
+// has it from then on.
+func TestQuarantineComesFirst(t *testing.T) {
+	b := newBed(t, 1)
+	b.backUp(b.newTree(2, 2))
+	b.forget(b.backUp(b.newTree(2, 2)))
+	plan, err := NewPlan(t.Context(), b.open(), tight, nil)
+	if err != nil || plan.Snapshots != 1 {
+		t.Fatalf("%d snapshots are to be collected; %v", plan.Snapshots, err)
+	}
+	if _, err := b.open().SetPolicy(t.Context(), admin, repo.Policy{Quarantine: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := plan.Apply(t.Context(), cleaner, nil)
+	if err != nil || result.Snapshots != 0 || len(b.open().State().Forgotten) != 1 {
+		t.Errorf("%d snapshots were collected; %v", result.Snapshots, err)
+	}
+	b.live()
+}
