@@ -10,7 +10,6 @@ import (
 	"bluesky/pack"
 	"bluesky/refcount"
 	"bluesky/repo"
-	"bluesky/store"
 )
 
 // A base is a state with all that a plan on it needs: what is visible, and what
@@ -119,7 +118,7 @@ func (b *base) loadCounts(ctx context.Context) (*refcount.Counts, error) {
 
 // damaged adds what to do about counts that cannot be read.
 func damaged(err error) error {
-	if errors.Is(err, object.ErrCorrupt) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrShort) || errors.Is(err, store.ErrTooLarge) {
+	if isLost(err) && !errors.Is(err, object.ErrVersion) { // an upgrade reads that
 		return fmt.Errorf("%w: %w; bluesky prune --recount counts anew", ErrDamaged, err)
 	}
 	return err
