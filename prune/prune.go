@@ -58,7 +58,7 @@ type Options struct {
 	Folder string
 	Now    func() time.Time
 
-	most room // for one clean; zero is what fits into a generation
+	most room // for one clean; zero is the usual
 }
 
 // A Limit is a number of bytes, or a share of what the repository takes.

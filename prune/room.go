@@ -8,24 +8,26 @@ import (
 	"bluesky/repo"
 )
 
-// A room is how much one clean says at most, for it has to fit into a
-// generation. The next prune does the rest.
+// A room is how much one clean does at most, for it has to fit into a
+// generation, and the run that it makes, into memory. The next prune does the
+// rest.
 type room struct {
 	victims   int // segments that are condemned
 	orphans   int
 	merged    int // runs that are replaced
 	collected int // snapshots
 	times     int // of snapshots
+	rows      int // of all runs that are merged
 }
 
-// generationRoom comes to 3.6 MB: a name takes 19 bytes, a snapshot 34, a time at
-// most 50.
-var generationRoom = room{victims: 100_000, orphans: 20_000, merged: 20_000, collected: 10_000, times: 10_000}
+// usualRoom comes to 3.6 MB: a name takes 19 bytes, a snapshot 34, a time at
+// most 50. The rows take 256 MiB.
+var usualRoom = room{victims: 100_000, orphans: 20_000, merged: 20_000, collected: 10_000, times: 10_000, rows: 4 << 20}
 
 // room returns what tests ask for, or what there is.
 func (o *Options) room() room {
 	if o.most == (room{}) {
-		return generationRoom
+		return usualRoom
 	}
 	return o.most
 }

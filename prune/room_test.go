@@ -60,14 +60,21 @@ func TestLittleRoom(t *testing.T) {
 		}
 		options := tight
 		options.Instant = true
-		options.most = room{victims: 3, orphans: 2, merged: 2, collected: 2, times: 5}
+		options.most = room{victims: 3, orphans: 2, merged: 2, collected: 2, times: 5, rows: 60}
 		prunes := 0
 		for empty := false; !empty; prunes++ {
 			plan, err := NewPlan(t.Context(), b.open(), options, nil)
-			if err == nil {
-				_, err = plan.Apply(t.Context(), cleaner, nil)
-			}
 			if err != nil {
+				t.Fatal(err)
+			}
+			live, rows := plan.liveRows(), 0
+			for part := range plan.merges() {
+				rows += live[part]
+			}
+			if rows > 60 {
+				t.Fatalf("%d rows are merged", rows)
+			}
+			if _, err = plan.Apply(t.Context(), cleaner, nil); err != nil {
 				t.Fatal(err)
 			}
 			if prunes == 100 {
