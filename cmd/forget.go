@@ -27,7 +27,8 @@ snapshots than it would keep, the oldest of the group is kept as well.
 A forgotten snapshot is not listed any more and cannot be restored; what it
 needs stays in the repository until it is collected, and until then
 "bluesky undo-forget" brings it back. Pinned snapshots are not forgotten, and the
-last one of a series only by its id.
+last one of a series, that is of a host and its paths or of a backup --series,
+only by its id or with --unsafe-allow-remove-all.
 
 Days and weeks are those of UTC. The time of a snapshot is what its writer says,
 if the repository bears that out: a snapshot that is dated into the past or the
@@ -167,12 +168,15 @@ func (w *forgetting) decide(ctx context.Context) error {
 	} else if w.groups, err = w.group(ctx, live); err != nil {
 		return err
 	}
-	if w.flags.policy.Empty() { // --unsafe-allow-remove-all
+	if w.flags.policy.Empty() { // only --unsafe-allow-remove-all
 		w.outcomes = nil
 		for _, g := range w.groups {
 			w.outcomes = append(w.outcomes, forget.Outcome{Key: g.Key, Decision: forget.Apply(g.Snapshots, &w.flags.policy)})
 		}
 		return nil
+	}
+	if w.flags.removeAll {
+		live = nil // as in restic: the last of a series is like any other
 	}
 	w.outcomes, err = forget.Decide(live, w.groups, &w.flags.policy)
 	return err
