@@ -57,7 +57,7 @@ func (e *env) forget(ctx context.Context, f *forgetFlags, args []string) error {
 	w := &forgetting{env: e, flags: f}
 	var err error
 	if len(args) > 0 || f.needsKey() {
-		err = w.open(ctx)
+		err = hintNoPassword(w.open(ctx), "a policy alone, without snapshots, --host (BLUESKY_HOST), --tag, --path, --group-by and --keep-tag, works with the cleaner key")
 	} else {
 		err = w.openKeyless(ctx)
 	}
@@ -100,6 +100,14 @@ func (w *forgetting) open(ctx context.Context) (err error) {
 	return err
 }
 
+// hintNoPassword adds, to an error of there being no password, what works without.
+func hintNoPassword(err error, without string) error {
+	if errors.Is(err, errPasswordNone) {
+		return withHint(err, "%s; %s", hintPassword, without)
+	}
+	return err
+}
+
 // openKeyless opens the repository with the key for cleaning, if no password is
 // configured and there is one.
 func (w *forgetting) openKeyless(ctx context.Context) error {
@@ -120,7 +128,7 @@ func (w *forgetting) openKeyless(ctx context.Context) error {
 			w.author = o.keys.Admin()
 			err = o.refresh(ctx)
 		}
-		return o.finish(err)
+		return o.finish(hintNoPassword(err, "or, for a policy without the password, "+o.hintCleanerKey()))
 	}
 	w.author = key.Signer()
 	w.flags.policy = w.flags.policy.WithFloor(forget.DefaultFloor)
