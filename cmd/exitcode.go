@@ -68,7 +68,7 @@ func exitRules() []exitRule {
 		{is: syscall.EDQUOT, code: exitFatal, hint: hintSpace},
 		{is: store.ErrNotDurable, code: exitFatal, hint: hintDisk},
 		{is: syscall.EIO, code: exitFatal, hint: hintDisk},
-		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "bluesky init makes one"},
+		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "is its disk mounted, and the location right? bluesky init makes a new one"},
 		{is: keyring.ErrWrongPassword, code: exitWrongPassword},
 		{is: repo.ErrRollback, code: exitFatal, hint: "if it was restored from a copy on purpose, give --accept-rollback once"},
 		{is: store.ErrPermission, code: exitFatal, hint: hintRights},
