@@ -47,6 +47,9 @@ whoever forgets, unless a quarantine of the repository keeps it ("bluesky policy
 		if err := f.check(len(args) > 0); err != nil {
 			return usageError(cmd, err)
 		}
+		if given := givenPruneFlag(cmd.Flags()); !f.prune && given != "" {
+			e.warn("--%s does nothing without --prune", given)
+		}
 		return e.forget(cmd.Context(), f, args)
 	}
 	return cmd
@@ -70,8 +73,12 @@ func (e *env) forget(ctx context.Context, f *forgetFlags, args []string) error {
 	} else {
 		err = w.forgetByPolicy(ctx)
 	}
-	if err != nil || !f.prune || f.dryRun {
+	if err != nil || !f.prune {
 		return err
+	}
+	if f.dryRun {
+		e.message("nothing was forgotten, so there is no plan of what --prune would delete then")
+		return nil
 	}
 	return w.prune(ctx, w.author, f.pruning.options())
 }

@@ -50,7 +50,7 @@ func addForgetFlags(flags *pflag.FlagSet, getenv func(string) string) *forgetFla
 	flags.BoolVarP(&f.compact, "compact", "c", false, "print one line for each snapshot")
 	flags.VarP((*groupByValue)(&f.groupBy), "group-by", "g", "apply the policy to each `group` of snapshots with the same host, paths or tags, with commas between them; '' makes one group")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "forget nothing, and say what would be forgotten")
-	flags.BoolVar(&f.prune, "prune", false, "run bluesky prune afterwards, with the flags below; not with --dry-run, which has nothing to show it")
+	flags.BoolVar(&f.prune, "prune", false, "run bluesky prune afterwards, with the flags below; --dry-run leaves it out")
 	f.pruning = addPruneFlags(flags)
 	return f
 }

@@ -14,6 +14,9 @@ import (
 
 // warn tells what a policy makes of the snapshots that is easily missed.
 func (w *forgetting) warn() {
+	if len(w.groups) == 0 && !w.flags.filter.empty() {
+		w.env.warn("no snapshot is chosen by --host, --tag and --path, so none is forgotten; bluesky snapshots lists what there is")
+	}
 	w.warnOneEach()
 	dated := map[forget.Dating][]object.ID{}
 	for _, g := range w.groups {

@@ -69,6 +69,18 @@ func addPruneFlags(flags *pflag.FlagSet) *pruneFlags {
 	return f
 }
 
+// givenPruneFlag returns the name of a flag of prune that was given, "" if none was.
+func givenPruneFlag(flags *pflag.FlagSet) (name string) {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	addPruneFlags(own)
+	flags.Visit(func(flag *pflag.Flag) {
+		if own.Lookup(flag.Name) != nil {
+			name = flag.Name
+		}
+	})
+	return name
+}
+
 // repackValue is the value of --repack.
 type repackValue string
 
