@@ -172,6 +172,8 @@ func (e *env) spillDir() string {
 // pruneError adds the next step to an error of pruning.
 func pruneError(err error) error {
 	switch {
+	case errors.Is(err, context.Canceled):
+		return err // what was cut short is not damaged
 	case errors.Is(err, store.ErrPermission):
 		return withHint(err, "who prunes needs the right to list, read, create and delete files in the repository; docs/operations.md has the list")
 	case errors.Is(err, repo.ErrConflict):
