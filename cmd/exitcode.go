@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"bluesky/forget"
 	"bluesky/keyring"
 	"bluesky/object"
 	"bluesky/repo"
@@ -74,6 +75,7 @@ func exitRules() []exitRule {
 		{is: repo.ErrRollback, code: exitFatal, hint: hintRollback},
 		{is: store.ErrPermission, code: exitFatal, hint: hintRights},
 		{is: repo.ErrForeign, code: exitFatal, hint: "check the location of the repository; nothing was changed"},
+		{is: forget.ErrNothingLeft, code: exitFatal, hint: "give a rule such as --keep-last 1 as well; nothing was forgotten"},
 		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
 		{is: object.ErrCorrupt, code: exitFatal, hint: hintCheck},

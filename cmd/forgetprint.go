@@ -112,7 +112,7 @@ func (w *forgetting) printRemoved() {
 
 func (w *forgetting) printGroup(o *forget.Outcome) error {
 	if len(w.outcomes) > 1 || w.env.settings.Verbose > 0 {
-		w.env.printf("snapshots for (%s):\n", groupName(o.Key))
+		w.env.printf("snapshots for (%s):\n", groupName(o.Key, w.flags.groupBy))
 	}
 	if len(o.Keep) > 0 {
 		w.env.printf("keep %d snapshots:\n", len(o.Keep))
@@ -132,7 +132,7 @@ func (w *forgetting) printGroup(o *forget.Outcome) error {
 }
 
 // groupName says what the snapshots of a group have in common.
-func groupName(k forget.Key) string {
+func groupName(k forget.Key, by forget.GroupBy) string {
 	var parts []string
 	add := func(what string, names ...string) {
 		quoted := make([]string, len(names))
@@ -147,7 +147,7 @@ func groupName(k forget.Key) string {
 	if len(k.Paths) > 0 {
 		add("paths", k.Paths...)
 	}
-	if len(k.Tags) > 0 {
+	if by.Tags { // none of them is a group as well
 		add("tags", k.Tags...)
 	}
 	if k.Series != (repo.Series{}) {

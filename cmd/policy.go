@@ -27,7 +27,8 @@ from the forget, by the times of the storage.`,
 		if !quarantine.given {
 			return e.showPolicy(cmd.Context())
 		}
-		return e.setPolicy(cmd.Context(), repo.Policy{Quarantine: uint64(quarantine.Duration / time.Second)})
+		seconds := (quarantine.Duration + time.Second - 1) / time.Second // none of it is lost
+		return e.setPolicy(cmd.Context(), repo.Policy{Quarantine: uint64(seconds)})
 	}
 	return cmd
 }

@@ -176,6 +176,8 @@ func pruneError(err error) error {
 		return err // what was cut short is not damaged
 	case errors.Is(err, store.ErrPermission):
 		return withHint(err, "who prunes needs the right to list, read, create and delete files in the repository; docs/operations.md has the list")
+	case errors.Is(err, prune.ErrMassDelete):
+		return withHint(err, "bluesky undo-forget lists what was forgotten, and brings it back; if that is what was meant, give --allow-mass-delete")
 	case errors.Is(err, repo.ErrConflict):
 		return withHint(err, "run it again; nothing is lost, and what was copied will be deleted by a later prune")
 	case errors.Is(err, prune.ErrDamaged):

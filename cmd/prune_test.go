@@ -18,6 +18,7 @@ func TestHintsOfPrune(t *testing.T) {
 	}{
 		"damage":           {prune.ErrDamaged, true},
 		"rights":           {store.ErrPermission, true},
+		"mass delete":      {prune.ErrMassDelete, true},
 		"outrun":           {repo.ErrConflict, true},
 		"interrupted":      {context.Canceled, false},
 		"interrupted read": {fmt.Errorf("%w: %w", prune.ErrDamaged, context.Canceled), false},
