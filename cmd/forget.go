@@ -39,7 +39,8 @@ policy is applied without the password to each series of snapshots, and
 everything within 7 days is kept, unless --keep-within says otherwise.
 
 With --prune the space of what was forgotten is taken back at once, signed by
-whoever forgets, unless a quarantine of the repository keeps it ("bluesky policy").`,
+whoever forgets, unless a quarantine of the repository keeps it (see "bluesky
+policy").`,
 	}
 	f := addForgetFlags(cmd.Flags(), e.getenv)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
