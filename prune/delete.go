@@ -51,7 +51,7 @@ func deleteCondemned(ctx context.Context, r *repo.Repo, cleaner crypto.Signer, o
 
 // ripe returns the condemned names whose grace is over, in order.
 func ripe(ctx context.Context, r *repo.Repo, state *repo.State, options Options) ([]repo.Name, error) {
-	times := &storeTimes{repo: r, known: known{}}
+	times := newStoreTimes(r, state)
 	var names []repo.Name
 	for name, at := range state.Condemned {
 		if options.Grace > 0 {
