@@ -311,13 +311,21 @@ func (f *folded) hasSegment(part int, wanted func(*index.Segment) bool) bool {
 }
 
 // findSpare looks for copies in some segments of a part that are not homes.
+// For their sake an object that nothing refers to was left alone.
 func (f *folded) findSpare(part int, wanted func(*index.Segment) bool) error {
 	for row := range f.runs[part].Len() {
 		if !f.view.Shows(part, row) {
 			continue
 		}
-		if at := f.view.At(part, row); wanted(&at.Segment) && placeOf(f.home(at.Row.ID)) != placeOf(&at) {
+		at := f.view.At(part, row)
+		if !wanted(&at.Segment) {
+			continue
+		}
+		if home := f.home(at.Row.ID); placeOf(home) != placeOf(&at) {
 			f.addSpare(&at)
+			if err := f.zero(home); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
