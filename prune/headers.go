@@ -2,10 +2,13 @@ package prune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"bluesky/index"
+	"bluesky/object"
 	"bluesky/pack"
+	"bluesky/store"
 )
 
 // headerMemory bounds what headers remembers, in bytes as they are stored.
@@ -28,10 +31,13 @@ func (h *headers) get(ctx context.Context, seg *index.Segment) (*pack.Header, er
 	}
 	header, err := pack.ReadHeader(ctx, h.repo.Store(), seg.Ref())
 	if err == nil && header.Repository != h.repo.Config().ID {
-		err = fmt.Errorf("segment %s belongs to repository %s", seg.Name, header.Repository)
+		err = fmt.Errorf("segment %s: %w: it belongs to repository %s", seg.Name, object.ErrCorrupt, header.Repository)
+	}
+	if errors.Is(err, object.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, err // perhaps it is the bucket that cannot be reached
 	}
 	h.Bytes += uint64(header.HeadSize())
 	for h.size += header.HeadSize(); h.size > headerMemory && len(h.order) > 0; {
