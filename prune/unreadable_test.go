@@ -2,6 +2,7 @@ package prune
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"bluesky/store/fault"
@@ -12,7 +13,13 @@ import (
 func TestUnreachableIsNotDamaged(t *testing.T) {
 	base := workSite(t)
 	cases := 0
-	for strike := range fault.Sweep([]fault.Way{{Name: "refused", Kinds: fault.Reads, Effect: fault.Refuse}}, nil) {
+	next := func(int) int {
+		if raceEnabled {
+			return 7
+		}
+		return 1
+	}
+	for strike := range fault.Sweep([]fault.Way{{Name: "refused", Kinds: fault.Reads, Effect: fault.Refuse}}, next) {
 		s := base.clone(t)
 		r := s.open()
 		s.bucket.Inject(strike.Plan)
@@ -28,5 +35,31 @@ func TestUnreachableIsNotDamaged(t *testing.T) {
 	t.Logf("%d cases", cases)
 	if cases < 10 {
 		t.Error("too few cases")
+	}
+}
+
+// TestGoneAndUnreachable: what is gone may have been moved by another cleaner.
+// Where the bucket does not say, nobody is told of damage.
+func TestGoneAndUnreachable(t *testing.T) {
+	s := workSite(t)
+	r := s.open()
+	raced := false
+	s.bucket.Inject(func(op fault.Op) fault.Effect {
+		if op.Kind == fault.Range && !raced {
+			raced = true
+			other := *s.bed
+			other.store = openFault(fault.Over(s.bucket.Objects))
+			other.prune(tight)
+		} else if raced && strings.HasPrefix(op.Key, "gen/") {
+			return fault.Refuse
+		}
+		return fault.None
+	})
+	err := pruneWith(tight)(t.Context(), r)
+	if errors.Is(err, ErrDamaged) || !errors.Is(err, fault.ErrRefused) {
+		t.Errorf("error %v, want that of the bucket", err)
+	}
+	if !raced {
+		t.Error("no race")
 	}
 }
