@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"bluesky/store"
 	"bluesky/store/fault"
 )
 
@@ -61,5 +62,32 @@ func TestGoneAndUnreachable(t *testing.T) {
 	}
 	if !raced {
 		t.Error("no race")
+	}
+}
+
+// TestMarksThatCannotBeRead: marks that are missing, or that the bucket does not
+// give, are not taken for none (R7).
+func TestMarksThatCannotBeRead(t *testing.T) {
+	s := newSite(t, 1)
+	s.current = s.newTree(8, 12)
+	s.kept = append(s.kept, s.backUp(s.current))
+	s.backs(1)
+	s.drops(0)
+	marking := tight
+	marking.NoRepack = true
+	s.prune(marking)
+	marks := s.open().State().Marks
+	if len(marks) == 0 {
+		t.Fatal("no marks")
+	}
+	key := marks[0].Name.Key()
+	s.bucket.Inject(fault.Rules(fault.Rule{Kinds: fault.Reads, Prefix: key, Effect: fault.Refuse}))
+	if err := pruneWith(tight)(t.Context(), s.open()); !errors.Is(err, fault.ErrRefused) {
+		t.Errorf("error %v, want that of the bucket", err)
+	}
+	s.bucket.Inject(nil)
+	s.bucket.Objects.Remove(key)
+	if _, _, err := s.open().Current(t.Context()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("error %v, want %v", err, store.ErrNotFound)
 	}
 }
