@@ -123,8 +123,7 @@ func (b *base) plan(ctx context.Context, options Options, progress Progress) (*P
 func (p *Plan) guard() error {
 	before := p.total.live + p.deadBytes
 	if !p.options.AllowMassDelete && p.deadBytes > before/2 {
-		return fmt.Errorf("%w: %d of %d bytes; look at bluesky snapshots, take it back with bluesky undo-forget, or give --allow-mass-delete",
-			ErrMassDelete, p.deadBytes, before)
+		return fmt.Errorf("%w: %d of %d bytes", ErrMassDelete, p.deadBytes, before)
 	}
 	return nil
 }
