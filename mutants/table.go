@@ -7,7 +7,7 @@ import (
 
 // all returns the table.
 func all() []mutation {
-	return slices.Concat(storeMutations(), sealMutations(), packMutations(), logMutations(), commitMutations(), cleanMutations(), assertMutations(), forgetMutations(), useMutations())
+	return slices.Concat(storeMutations(), sealMutations(), packMutations(), logMutations(), commitMutations(), cleanMutations(), assertMutations(), forgetMutations(), pruneMutations(), useMutations())
 }
 
 // never makes a condition of an if statement false. A statement may stand before

@@ -93,7 +93,10 @@ func (c *copier) commit(ctx context.Context, p *Plan, cleaner crypto.Signer, pro
 			p.count()
 			return p, nil
 		}
-		if attempt == maxAttempts || !outrun(ctx, p.base, err) {
+		if attempt == maxAttempts {
+			return nil, err
+		}
+		if err = outrun(ctx, p.base, err); err != nil {
 			return nil, err
 		}
 		var newer *Plan
@@ -114,17 +117,24 @@ func (c *copier) try(ctx context.Context, p *Plan, cleaner crypto.Signer) error 
 	return a.append(ctx, cleaner)
 }
 
-// outrun reports whether err may come of a newer state: another author was
-// faster, or another cleaner took away what b was read from (R9).
-func outrun(ctx context.Context, b *base, err error) bool {
+// outrun returns nil where err comes of a newer state: another author was
+// faster, or another cleaner took away what b was read from (R9). Otherwise it
+// returns err, or why it cannot be told: what is gone may have been moved.
+func outrun(ctx context.Context, b *base, err error) error {
 	if errors.Is(err, repo.ErrConflict) {
-		return true
+		return nil
 	}
 	if !errors.Is(err, store.ErrNotFound) {
-		return false
+		return err
 	}
 	newer, refreshErr := b.repo.Refresh(ctx)
-	return refreshErr == nil && newer.Generation > b.state.Generation
+	if refreshErr != nil {
+		return refreshErr
+	}
+	if newer.Generation > b.state.Generation {
+		return nil
+	}
+	return err
 }
 
 // append puts the clean into the log: on the state that it was made for, or

@@ -38,6 +38,8 @@ type bed struct {
 	rand  *rand.Rand
 	next  uint64
 	size  func(seed uint64, kind object.Kind) int // of an object
+
+	client *repo.Repo // which open returns again; nil for a new one each time
 }
 
 func newBed(t testing.TB, seed uint64) *bed {
@@ -68,7 +70,10 @@ func newBedIn(t testing.TB, st *store.Store, seed uint64, target int) *bed {
 
 func (b *bed) open() *repo.Repo {
 	b.Helper()
-	r, err := repo.Open(b.Context(), b.store, repo.Options{})
+	r, err := b.client, error(nil)
+	if r == nil {
+		r, err = repo.Open(b.Context(), b.store, repo.Options{})
+	}
 	if err == nil {
 		_, err = r.Refresh(b.Context())
 	}

@@ -52,7 +52,7 @@ func newFloor(ctx context.Context, state *repo.State, times *storeTimes, kept []
 	if state.Checkpoint == nil {
 		return state.Floor, nil
 	}
-	low, high := max(state.Floor, 1), min(state.Fold, state.Checkpoint.Number, waiting(state, kept))
+	low, high := max(state.Floor, 1), min(state.Fold, state.Checkpoint.Number, stillAsked(state, kept))
 	for low < high { // the newest that is old enough is in [low, high]
 		middle := low + (high-low+1)/2
 		t, err := times.of(ctx, middle)
@@ -71,10 +71,10 @@ func newFloor(ctx context.Context, state *repo.State, times *storeTimes, kept []
 	return low, nil
 }
 
-// waiting returns the oldest generation whose age is still asked for: that of a
+// stillAsked returns the oldest generation whose age is still asked for: that of a
 // forget, until its quarantine is over, of a clean, until its grace is, or of a
 // snapshot without an effective time. Kept are snapshots that wait for nothing.
-func waiting(state *repo.State, kept []object.ID) uint64 {
+func stillAsked(state *repo.State, kept []object.ID) uint64 {
 	oldest := state.Generation
 	for i := range state.Forgotten {
 		if f := &state.Forgotten[i]; !slices.Contains(kept, f.ID) {

@@ -45,7 +45,7 @@ func (h *headers) get(ctx context.Context, seg *index.Segment) (*pack.Header, er
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, err // perhaps it is the bucket that cannot be reached
 	}
 	h.Bytes += uint64(header.HeadSize())
 	for h.size += header.HeadSize(); h.size > headerMemory && len(h.order) > 0; {

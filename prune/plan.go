@@ -74,7 +74,10 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 				return p, nil
 			}
 		}
-		if attempt == maxAttempts || !outrun(ctx, b, err) {
+		if attempt == maxAttempts {
+			return nil, err
+		}
+		if err := outrun(ctx, b, err); err != nil {
 			return nil, err
 		}
 	}

@@ -15,18 +15,17 @@ import (
 // and no visible entry lies in a segment condemned since its name was chosen.
 // That what is visible stays closed under refs is what checkRelied found on the
 // same base, and for a clean what its author has counted.
-func (r *Repo) assert(ctx context.Context, base, after *State, view *index.Index, c change) error {
+func assert(base, after *State, view *index.Index, made *outcome, c change) error {
 	if len(after.Unknown) != len(base.Unknown) {
 		return errors.New("it holds an op of an unknown type")
 	}
 	if err := c.run.assertPresent(after.Condemned); err != nil {
 		return err
 	}
-	if after.onlyAdds(base) {
+	if made == nil {
 		return assertRoots(base, after, func(id object.ID) bool { return view.Has(id) || c.run.has(id) })
 	}
-	made, err := r.assertClean(ctx, base, after, view)
-	if err != nil {
+	if err := assertClean(base, after, view, made); err != nil {
 		return err
 	}
 	for id := range after.Roots() {
@@ -76,24 +75,35 @@ func (s *stagedRun) assertPresent(condemned map[Name]uint64) error {
 	return nil
 }
 
-// assertClean makes the index of what a clean or a deleted leaves, from what is
-// in the bucket, and refuses one that shows an entry which nobody has had before,
-// that would show a condemned segment once its name is free, or that takes
-// anything from an unfinished session (R10).
-func (r *Repo) assertClean(ctx context.Context, base, after *State, view *index.Index) (*index.Index, error) {
-	made, parts, err := r.makeIndex(ctx, after)
-	if err != nil {
-		return nil, err
+// An outcome is what a clean or a deleted would leave visible, made from what is
+// in the bucket.
+type outcome struct {
+	*index.Index
+	parts []index.Part
+}
+
+// outcome makes what is visible in after, nil if that only adds to base.
+func (r *Repo) outcome(ctx context.Context, base, after *State) (*outcome, error) {
+	if after.onlyAdds(base) {
+		return nil, nil
 	}
-	for i := range parts {
-		if err := assertGone(base, after, &parts[i]); err != nil {
-			return nil, err
+	built, parts, err := r.makeIndex(ctx, after)
+	return &outcome{built, parts}, err
+}
+
+// assertClean refuses a clean or a deleted that shows an entry which nobody has
+// had before, that would show a condemned segment once its name is free, or that
+// takes anything from an unfinished session (R10).
+func assertClean(base, after *State, view *index.Index, made *outcome) error {
+	for i := range made.parts {
+		if err := assertGone(base, after, &made.parts[i]); err != nil {
+			return err
 		}
-		if err := assertRows(base, after, view, made, i, &parts[i]); err != nil {
-			return nil, err
+		if err := assertRows(base, after, view, made.Index, i, &made.parts[i]); err != nil {
+			return err
 		}
 	}
-	return made, assertUntouched(after, view, made)
+	return assertUntouched(after, view, made.Index)
 }
 
 // assertGone refuses a run in which a condemned segment is not marked gone: its

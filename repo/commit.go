@@ -161,7 +161,11 @@ func (r *Repo) propose(ctx context.Context, base *State, view *index.Index, c ch
 	if len(void) > 0 {
 		return nil, nil, fmt.Errorf("refused to commit generation %d: its %s is void", g.Number, void[0].Type)
 	}
-	if err := r.assert(ctx, base, after, view, c); err != nil {
+	made, err := r.outcome(ctx, base, after)
+	if err != nil {
+		return nil, nil, fmt.Errorf("look at what generation %d would make: %w", after.Generation, err)
+	}
+	if err := assert(base, after, view, made, c); err != nil {
 		return nil, nil, fmt.Errorf("refused to commit generation %d, which would break the repository: %w", after.Generation, err)
 	}
 	return data, after, nil
