@@ -26,13 +26,15 @@ type parent struct {
 // start returns when the backup of p began.
 func (p *parent) start() object.Time { return p.record.Counts.BackupStart }
 
-// A parentReader reads the objects of the parent snapshot. If one is visible
-// no more, the snapshot was removed while the backup relied on it.
+// A parentReader reads the objects of the parent snapshot. If one is visible no
+// more, or the snapshot is not live any more, it was removed while the backup
+// relied on it. What is visible and lost is damage: a backup that began again
+// would rely on it all the same.
 type parentReader struct{ *seal.Reader }
 
 func (r parentReader) Object(ctx context.Context, id object.ID, kind object.Kind) ([]object.ID, []byte, error) {
 	refs, payload, err := r.Reader.Object(ctx, id, kind)
-	if errors.Is(err, repo.ErrNotFound) {
+	if errors.Is(err, repo.ErrNotFound) || errors.Is(err, repo.ErrForgotten) {
 		err = fmt.Errorf("%w: parent snapshot: %w", repo.ErrObjectGone, err)
 	}
 	return refs, payload, err
@@ -42,7 +44,7 @@ func openParent(r *repo.Repo, keys *seal.Keys, options Options) (*parent, error)
 	if options.Parent == nil {
 		return nil, nil
 	}
-	source := parentReader{seal.NewReader(r, keys)}
+	source := parentReader{seal.NewReader(r.Of(options.Parent.ID), keys)}
 	return &parent{
 		id: options.Parent.ID, record: options.Parent.Record, source: source,
 		inodes: tree.OpenMap(source, keys, tree.Params(r.Config().Tree), options.Parent.Root),

@@ -52,11 +52,7 @@ type dryTarget struct {
 }
 
 func newDryTarget(ctx context.Context, r *repo.Repo) (*dryTarget, error) {
-	state, err := r.Refresh(ctx)
-	if err != nil {
-		return nil, err
-	}
-	view, err := r.Index(ctx, state)
+	_, view, err := r.Current(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 
 	"bluesky/index"
@@ -99,58 +98,80 @@ func (c *checker) sizeOf(ctx context.Context, key string, size int64, listed boo
 	return entry.Size, err
 }
 
-// findOrphans notes what the state does not name: files of backups that did
-// not get as far as a generation, or of those that are running, and what is there
-// again after it was deleted. What is condemned may be there or not.
-func (c *checker) findOrphans() {
-	segments := newSummary(c.book, "no run names it: a backup that was interrupted, or is running, has left it")
-	again := newSummary(c.book, "it was deleted, and is there again: something that came late has put it")
-	known, gone := map[pack.Name]struct{}{}, c.goneSegments()
+// findOrphans notes what neither the state nor the newest one names: files of
+// backups that did not get as far as a generation, or of those that are running,
+// and what is there again after it was deleted. What is condemned may be there or
+// not.
+func (c *checker) findOrphans(ctx context.Context) error {
 	for _, s := range c.segments {
-		known[s.Name] = struct{}{}
+		delete(c.listed.segments, s.Name)
 	}
+	for name := range c.state.Names() {
+		c.listed.forget(name)
+	}
+	for _, ref := range c.checkpoints { // the newest one alone is in the state
+		delete(c.listed.others, ref.Name.Key())
+	}
+	if !c.listed.empty() {
+		c.forgetNewer(ctx)
+	}
+	const left = "names it: a backup that was interrupted, or is running, has left it"
+	segments := newSummary(c.book, "no run "+left)
+	again := newSummary(c.book, "it was deleted, and is there again: something that came late has put it")
+	gone := c.goneSegments()
 	for name := range c.listed.segments {
-		_, named := known[name]
 		switch {
-		case named || c.isCondemned(repo.SegmentName(name)):
 		case gone[name]:
 			again.add(name.Key())
 		case !c.lostRun:
 			segments.add(name.Key())
 		}
 	}
-	segments.close()
-	again.close()
-
-	runs := newSummary(c.book, "no generation names it: a backup that was interrupted, or is running, has left it")
-	for _, run := range c.state.Runs {
-		delete(c.listed.runs, run.Name)
-	}
+	runs := newSummary(c.book, "no generation "+left)
 	for name := range c.listed.runs {
-		if !c.isCondemned(repo.RunName(name)) {
-			runs.add(name.Key())
-		}
+		runs.add(name.Key())
 	}
-	runs.close()
-
-	others := newSummary(c.book, "no generation names it: a writer or cleaner that was interrupted has left it")
-	for _, ref := range c.checkpoints {
-		delete(c.listed.others, ref.Name.Key())
-	}
-	for _, ref := range slices.Concat(c.state.Marks, c.state.Counts, c.state.Space) {
-		delete(c.listed.others, ref.Name.Key())
-	}
+	others := newSummary(c.book, "no generation names it: a writer or cleaner that was interrupted, or is running, has left it")
 	for key := range c.listed.others {
-		if name, err := repo.ParseName(key); err != nil || !c.isCondemned(name) {
-			others.add(key)
-		}
+		others.add(key)
 	}
-	others.close()
+	for _, s := range []*summary{segments, again, runs, others} {
+		if s.n > 0 {
+			c.book.suggestPrune()
+		}
+		s.close()
+	}
+	return nil
+}
 
-	if segments.n+again.n+runs.n+others.n > 0 {
-		c.book.suggestPrune()
+// forgetNewer takes what the newest state names out of the listing. If that cannot
+// be read, this is noted, too.
+func (c *checker) forgetNewer(ctx context.Context) {
+	segments, names, err := c.knownSince(ctx)
+	if err != nil {
+		return
+	}
+	for name := range segments {
+		delete(c.listed.segments, name)
+	}
+	for name := range names {
+		c.listed.forget(name)
 	}
 }
+
+// forget takes a file out of the listing.
+func (l *listing) forget(name repo.Name) {
+	switch name.Folder {
+	case repo.FolderSegments:
+		delete(l.segments, pack.Name(name.ID))
+	case repo.FolderRuns:
+		delete(l.runs, index.RunName(name.ID))
+	default:
+		delete(l.others, name.Key())
+	}
+}
+
+func (l *listing) empty() bool { return len(l.segments)+len(l.runs)+len(l.others) == 0 }
 
 // A summary is one note about many files.
 type summary struct {

@@ -136,11 +136,13 @@ type checker struct {
 	state       *repo.State
 	checkpoints []repo.CheckpointRef // all that the log records
 	listed      listing
-	runs        []openRun     // those that are right
-	index       *index.Index  // of runs
-	segments    []*segment    // of runs, not condemned or gone
-	lostRun     bool          // some run could not be opened
+	runs        []openRun    // those that are right
+	index       *index.Index // of runs
+	segments    []*segment   // of runs, not condemned or gone
+	lostRun     bool         // some run could not be opened
+	later       meanwhile
 	chosen      bool          // the check came to reading segments whole
+	takenWhole  atomic.Uint64 // segments that were to be read whole and that a cleaner took
 	lengths     *blockLengths // nil unless blocks were opened
 	bytes       atomic.Uint64 // read from the bucket
 	unread      atomic.Uint64 // files that could not be read
@@ -148,6 +150,7 @@ type checker struct {
 
 	recount     *prune.Recounter // nil where there are no counts
 	uncountable atomic.Bool      // what it counts is damaged
+	uncounted   atomic.Bool      // a cleaner took something of what it counts, or is compared with
 
 	badMu sync.Mutex
 	bad   map[copyOf]struct{} // copies of objects that are damaged; guarded by badMu
@@ -157,6 +160,7 @@ type checker struct {
 type counts struct {
 	generations, checkpoints, objects, inodes uint64
 	slots                                     int
+	forgotten                                 int    // snapshots, while they were checked
 	wanted, whole                             volume // segments that have a header; those of them that were chosen to be read
 	opened                                    atomic.Uint64
 	counted                                   bool // refs, and compared with what is stored
@@ -177,12 +181,13 @@ type segment struct {
 	run     int // in checker.runs
 	ordinal uint32
 	absent  bool // it cannot be read, or its header is not what the run says
+	taken   bool // absent, because a cleaner took it meanwhile
 	whole   bool // all of it is read, or was
 }
 
 func (c *checker) run(ctx context.Context) error {
 	steps := []func(context.Context) error{
-		c.checkLog, c.list, c.checkSlots, c.openRuns, c.beginRecount, c.checkSegments, c.checkCounts, c.checkSnapshots,
+		c.begin, c.list, c.findOrphans, c.checkSlots, c.beginRecount, c.checkSegments, c.checkCounts, c.checkSnapshots,
 	}
 	if c.options.reads() {
 		steps = append(steps, c.readData)

@@ -44,8 +44,12 @@ func (c *checker) count(s *segment, h *pack.Header) error {
 	if c.recount == nil || !c.recount.Wants(s.run, int(s.ordinal)) {
 		return nil
 	}
-	if h == nil {
-		c.uncountable.Store(true) // reported
+	if h == nil { // reported
+		if s.taken {
+			c.uncounted.Store(true)
+		} else {
+			c.uncountable.Store(true)
+		}
 		return nil
 	}
 	return c.unlessUncountable(c.recount.Add(s.run, int(s.ordinal), h))
@@ -64,7 +68,7 @@ func (c *checker) unlessUncountable(err error) error {
 // checkCounts compares the stored counts and the space map with those that were
 // counted anew, both as of the last clean.
 func (c *checker) checkCounts(ctx context.Context) error {
-	if c.recount == nil || c.uncountable.Load() {
+	if c.recount == nil || c.uncountable.Load() || c.uncounted.Load() {
 		return nil
 	}
 	tally, err := c.recount.Tally(ctx, recountProgress{c.progress})
@@ -76,14 +80,16 @@ func (c *checker) checkCounts(ctx context.Context) error {
 			"%d refs to it are counted, and it stands in runs alone that are not", d.Refs))
 		c.book.suggestRecount()
 	}
-	if err := c.compareCounts(ctx, tally); err != nil {
-		return err
+	err = c.compareCounts(ctx, tally)
+	if err == nil {
+		err = c.compareSpace(ctx, tally)
 	}
-	if err := c.compareSpace(ctx, tally); err != nil {
-		return err
+	if errors.Is(err, errMoved) {
+		c.uncounted.Store(true)
+		return nil
 	}
-	c.counts.counted = true
-	return nil
+	c.counts.counted = err == nil
+	return err
 }
 
 func (c *checker) compareCounts(ctx context.Context, tally *prune.Tally) error {
@@ -158,6 +164,8 @@ func (c *checker) compareSpace(ctx context.Context, tally *prune.Tally) error {
 		err = diffSpace(ctx, stored, tally.Space, &wrong)
 	}
 	switch {
+	case slices.ContainsFunc(c.state.Space, func(ref repo.TableRef) bool { return c.isTaken(ctx, repo.TableName(ref.Name), err) }):
+		return errMoved
 	case err != nil:
 		err = c.failed(ctx, lastOf(c.state.Space), nil, err)
 	case wrong.n > 0:

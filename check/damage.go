@@ -178,7 +178,7 @@ func (t *trace) nameFiles(ctx context.Context, snap repo.Snapshot) error {
 		t.named[id] = true
 	}
 	w := namer{trace: t, ctx: ctx, dirs: map[uint64]bool{}}
-	w.m = tree.OpenMap(objects{t.c}, t.c.keys, t.c.params(), snap.Root)
+	w.m = tree.OpenMap(objects{t.c, snap.ID}, t.c.keys, t.c.params(), snap.Root)
 	root, ok, err := w.m.Get(ctx, tree.RootNumber)
 	if err != nil || !ok {
 		w.gone(err, "/")

@@ -257,15 +257,36 @@ func (c *checker) part() (part, rest string) {
 	return part, fmt.Sprintf("%d of %d segments, which were not read", all.segments-read.segments, all.segments)
 }
 
+// moved says what a cleaner has taken from the check.
+func (c *checker) moved() []string {
+	taken := int(c.takenWhole.Load())
+	for _, s := range c.segments {
+		if s.taken {
+			taken++
+		}
+	}
+	var unseen []string
+	if taken > 0 {
+		unseen = append(unseen, fmt.Sprintf("%d segments that a prune has taken while the check ran: what it kept of them stands in new ones, which were not checked", taken))
+	}
+	if n := c.counts.forgotten; n > 0 {
+		unseen = append(unseen, fmt.Sprintf("%d snapshots that were forgotten and pruned while the check ran", n))
+	}
+	return unseen
+}
+
 // level names the level and what it cannot see.
 func (c *checker) level() (string, []string) {
 	level := "chain, signatures, checkpoints, index, graph, existence and sizes"
 	if c.counts.counted {
 		level = "chain, signatures, checkpoints, index, graph, counts, existence and sizes"
 	}
-	var unseen []string
+	unseen := c.moved()
 	if c.uncountable.Load() {
 		unseen = append(unseen, "reference counts: what they are made of is damaged")
+	}
+	if c.uncounted.Load() {
+		unseen = append(unseen, "reference counts: a prune has replaced them while the check ran")
 	}
 	if !c.repo.Verified() {
 		unseen = append(unseen, "identity not verified: no key and no trust file says that this is the repository you mean")

@@ -15,7 +15,8 @@ import (
 )
 
 // openRuns reads every registered run from the bucket, verifies it, and makes
-// the index of those that are right.
+// the index of those that are right. It returns errMoved where a cleaner has
+// taken one meanwhile.
 func (c *checker) openRuns(ctx context.Context) error {
 	registered := c.state.Runs
 	c.progress.Phase("read the runs of the index", uint64(len(registered)))
@@ -29,6 +30,9 @@ func (c *checker) openRuns(ctx context.Context) error {
 			if opened[i], err = c.repo.FetchRun(gctx, run); err == nil {
 				c.bytes.Add(run.Size)
 				return nil
+			}
+			if c.isTaken(gctx, repo.RunName(run.Name), err) {
+				return errMoved
 			}
 			c.book.suggestRepair()
 			return c.failed(gctx, run.Name.Key(), nil, err)
@@ -87,7 +91,6 @@ func (c *checker) collectSegments() {
 // rows and header name the same objects. What the objects refer to must be
 // visible.
 func (c *checker) checkSegments(ctx context.Context) error {
-	c.findOrphans()
 	c.progress.Phase("compare segment headers with the index", uint64(len(c.segments)))
 	graph := newGraph(c)
 	g, gctx := errgroup.WithContext(ctx)
@@ -116,6 +119,10 @@ func (c *checker) checkSegments(ctx context.Context) error {
 	graph.report()
 	return nil
 }
+
+// merged reports whether a segment was taken over from a run that a clean has
+// merged.
+func (r *openRun) merged(s *index.Segment) bool { return r.Cleaned && s.RegisteredAt != 0 }
 
 // rowsBySegment returns, for each segment of the run, the numbers of its rows
 // in the order of their offsets.
@@ -173,10 +180,13 @@ func (c *checker) checkSegment(ctx context.Context, s *segment, rows []uint32) (
 	return h, c.compareRows(s, h, rows), nil
 }
 
-// lose records that no object of a segment is to be had. The text begins with
-// their number.
+// lose records that no object of a segment is to be had, unless a cleaner has
+// taken it meanwhile. The text begins with their number.
 func (c *checker) lose(ctx context.Context, s *segment, rows []uint32, text string, err error) error {
 	s.absent = true
+	if s.taken = c.isTaken(ctx, repo.SegmentName(s.Name), err); s.taken {
+		return nil
+	}
 	c.book.breakSegment(s.Name)
 	var ids []object.ID
 	for _, n := range rows {
@@ -227,10 +237,11 @@ func (c *checker) withoutCopy(s *segment, ids []object.ID) []object.ID {
 
 // compareRows checks that the rows of a segment and its header name the same
 // objects in the same places, and returns which of those of the header are
-// visible. A run of a clean leaves out what was dead.
+// visible. Of a segment that a clean took over, only those have rows that were
+// live then.
 func (c *checker) compareRows(s *segment, h *pack.Header, rows []uint32) (shown []bool) {
 	run := &c.runs[s.run]
-	if !run.Cleaned && len(rows) != len(h.Objects) {
+	if len(rows) != len(h.Objects) && !run.merged(&s.Segment) {
 		c.book.add(Error, run.Name.Key(), fmt.Sprintf("it has %d rows for segment %s, whose header has %d objects", len(rows), s.Name, len(h.Objects)))
 		c.book.suggestRepair()
 	}

@@ -16,7 +16,8 @@ import (
 var errUnmarked = errors.New("what is visible is not known, because the marks of dead objects cannot be read")
 
 // readTables reads a list of tables from the bucket and verifies each by
-// itself. What is wrong is recorded; then ok is false.
+// itself. What is wrong is recorded; then ok is false. It returns errMoved where a
+// cleaner has taken one meanwhile.
 func (c *checker) readTables(ctx context.Context, typ refcount.Type, list []repo.TableRef) (tables []refcount.Table, ok bool, err error) {
 	ok = true
 	for _, ref := range list {
@@ -25,6 +26,9 @@ func (c *checker) readTables(ctx context.Context, typ refcount.Type, list []repo
 		table := refcount.Table{Ref: ref, Data: data}
 		if err == nil {
 			err = refcount.Verify(c.state.Repository, typ, table)
+		}
+		if c.isTaken(ctx, repo.TableName(ref.Name), err) {
+			return nil, false, errMoved
 		}
 		if err != nil {
 			ok = false

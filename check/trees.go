@@ -10,6 +10,7 @@ import (
 	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
+	"bluesky/store"
 	"bluesky/tree"
 )
 
@@ -22,12 +23,30 @@ type lostError struct {
 func (e *lostError) Error() string { return fmt.Sprintf("object %s: %v", e.id.Short(), e.err) }
 func (e *lostError) Unwrap() error { return e.err }
 
-// objects opens the objects of the index, by whichever copy is right, and
-// reports those of which none is. It is a [seal.Source] and a [tree.Source].
-type objects struct{ c *checker }
+// objects opens the objects that a snapshot leads to, by whichever copy is right,
+// and reports those of which none is. It is a [seal.Source] and a [tree.Source].
+type objects struct {
+	c        *checker
+	snapshot object.ID
+}
 
-// Sealed returns the first copy of an object that has its sum.
+// Sealed returns the first copy of an object that has its sum; where cleaners have
+// taken it meanwhile, the one that the newest state shows. The error wraps
+// [repo.ErrForgotten] where the snapshot went too.
 func (o objects) Sealed(ctx context.Context, id object.ID) (object.Sealed, object.Session, error) {
+	sealed, session, err := o.first(ctx, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return sealed, session, err
+	}
+	for _, l := range o.c.index.Lookup(id) {
+		if o.c.isTaken(ctx, repo.SegmentName(l.Segment.Name), err) {
+			return o.c.repo.Of(o.snapshot).Sealed(ctx, id)
+		}
+	}
+	return sealed, session, err
+}
+
+func (o objects) first(ctx context.Context, id object.ID) (object.Sealed, object.Session, error) {
 	places := o.c.index.Lookup(id)
 	failed := fmt.Errorf("%w: no run has it", repo.ErrNotFound)
 	for i := range places {
@@ -48,7 +67,8 @@ func (o objects) Sealed(ctx context.Context, id object.ID) (object.Sealed, objec
 	return object.Sealed{}, object.Session{}, failed
 }
 
-// Object opens an object. Its error wraps a *lostError, or ends the check.
+// Object opens an object. Its error wraps a *lostError, or [repo.ErrForgotten], or
+// ends the check.
 func (o objects) Object(ctx context.Context, id object.ID, kind object.Kind) ([]object.ID, []byte, error) {
 	if o.c.book.isLost(id) {
 		return nil, nil, &lostError{id, object.ErrCorrupt}
@@ -57,6 +77,9 @@ func (o objects) Object(ctx context.Context, id object.ID, kind object.Kind) ([]
 	if err == nil {
 		o.c.counts.opened.Add(1)
 		return refs, payload, nil
+	}
+	if errors.Is(err, repo.ErrForgotten) {
+		return nil, nil, err
 	}
 	if end := o.c.failed(ctx, kind.String()+" "+id.String(), []object.ID{id}, err); end != nil {
 		return nil, nil, end
@@ -84,17 +107,27 @@ func (c *checker) checkTrees(ctx context.Context) error {
 	return nil
 }
 
-// checkTree checks one snapshot, after the one that l holds.
+// checkTree checks one snapshot, after the one that l holds. If that one is
+// forgotten and deleted meanwhile, it begins anew, without; if this one is, it is
+// no more to be checked.
 func (c *checker) checkTree(ctx context.Context, l *links, snap repo.Snapshot) error {
 	l.subject = "snapshot " + snap.ID.String()
 	record, err := c.openSnapshot(ctx, snap)
 	if err == nil {
 		l.next = record.Next
-		err = l.advance(ctx, tree.OpenMap(objects{c}, c.keys, c.params(), record.Root))
+		m := tree.OpenMap(objects{c, snap.ID}, c.keys, c.params(), record.Root)
+		if err = l.advance(ctx, m); errors.Is(err, repo.ErrForgotten) {
+			l.forget()
+			err = l.advance(ctx, m)
+		}
 	}
 	lost := new(lostError)
 	switch {
 	case err == nil:
+		return nil
+	case errors.Is(err, repo.ErrForgotten):
+		c.counts.forgotten++
+		l.forget()
 		return nil
 	case errors.As(err, &lost):
 		l.forget() // traceDamage names what cannot be read
@@ -112,7 +145,7 @@ func (c *checker) params() tree.Params { return tree.Params(c.repo.Config().Tree
 // openSnapshot opens the object of a snapshot and compares it with what the log
 // says of it.
 func (c *checker) openSnapshot(ctx context.Context, snap repo.Snapshot) (*tree.Snapshot, error) {
-	refs, payload, err := objects{c}.Object(ctx, snap.ID, object.KindSnapshot)
+	refs, payload, err := objects{c, snap.ID}.Object(ctx, snap.ID, object.KindSnapshot)
 	if err != nil {
 		return nil, err
 	}

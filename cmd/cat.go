@@ -86,7 +86,7 @@ func (e *env) catSnapshot(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	record, err := snapshot.Load(ctx, o.reader, s.Snapshot)
+	record, err := snapshot.Load(ctx, o.reader(s), s.Snapshot)
 	if err != nil {
 		return err
 	}
@@ -195,7 +195,7 @@ func (e *env) catSegment(ctx context.Context, text string) error {
 		return err
 	}
 	defer o.close()
-	view, err := o.repo.Index(ctx, o.state)
+	_, view, err := o.repo.IndexFrom(ctx, o.state)
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,8 @@ func checkUnit(phase string) (one, many string, listed bool) {
 		return "generation", "generations", true
 	case "list the bucket":
 		return "file", "files", true
+	case "read the tables of cleaners":
+		return "table", "tables", true
 	case "read the runs of the index":
 		return "run", "runs", true
 	case "compare segment headers with the index":

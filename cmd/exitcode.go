@@ -76,6 +76,7 @@ func exitRules() []exitRule {
 		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
 		{is: object.ErrCorrupt, code: exitFatal, hint: hintCheck},
+		{is: repo.ErrForgotten, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: repo.ErrNotFound, code: exitFatal, hint: hintCheck},
 		{is: store.ErrNotFound, code: exitFatal, hint: hintCheck},
 	}

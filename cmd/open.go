@@ -21,9 +21,8 @@ type opened struct {
 	access access
 	store  *store.Store
 	repo   *repo.Repo
-	state  *repo.State  // newest when it was opened; nil after openUnread
-	keys   *seal.Keys   // nil without a password
-	reader *seal.Reader // likewise
+	state  *repo.State // newest when it was opened; nil after openUnread
+	keys   *seal.Keys  // nil without a password
 }
 
 // openKeyless opens the repository and reads its log, without a password.
@@ -130,7 +129,6 @@ func (o *opened) unlock(ctx context.Context) error {
 	return o.unlocked(ctx, func(ring *keyring.Ring, password []byte) {
 		clear(password)
 		o.keys = ring.Keys()
-		o.reader = seal.NewReader(o.repo, o.keys)
 	})
 }
 
@@ -215,7 +213,12 @@ func (o *opened) snapshot(ctx context.Context, name string, filter *snapshotFilt
 	return snapshot.Find(list, name)
 }
 
+// reader reads the objects of a snapshot.
+func (o *opened) reader(s *snapshot.Snapshot) *seal.Reader {
+	return seal.NewReader(o.repo.Of(s.ID), o.keys)
+}
+
 // inodes opens the inode map of a snapshot.
 func (o *opened) inodes(s *snapshot.Snapshot) *tree.Map {
-	return tree.OpenMap(o.reader, o.keys, tree.Params(o.repo.Config().Tree), s.Root)
+	return tree.OpenMap(o.reader(s), o.keys, tree.Params(o.repo.Config().Tree), s.Root)
 }

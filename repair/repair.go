@@ -145,11 +145,8 @@ func Index(ctx context.Context, r *repo.Repo, options Options, progress Progress
 	if state.ReadOnly() {
 		return Report{}, repo.ErrReadOnly // whether a run is still wanted is not known
 	}
-	p := &repairer{
-		repo: r, options: options, progress: progress,
-		state: state, named: map[pack.Name]bool{},
-	}
-	err = p.run(ctx)
+	p := &repairer{repo: r, options: options, progress: progress}
+	err = p.run(ctx, state)
 	return p.report, err
 }
 
@@ -176,8 +173,8 @@ type table struct {
 	shape    refcount.Shape
 }
 
-func (p *repairer) run(ctx context.Context) error {
-	if err := p.judge(ctx); err != nil {
+func (p *repairer) run(ctx context.Context, state *repo.State) error {
+	if err := p.judgeNewest(ctx, state); err != nil {
 		return err
 	}
 	if err := p.judgeTables(ctx); err != nil {
@@ -199,6 +196,25 @@ func (p *repairer) run(ctx context.Context) error {
 		return p.compare(ctx)
 	}
 	return nil
+}
+
+// maxReloads is how often the runs of a newer state are read, where one is wrong.
+const maxReloads = 3
+
+// judgeNewest judges the runs of state; where one is wrong, of the newest state:
+// a cleaner that merges runs deletes those that it has merged (R9).
+func (p *repairer) judgeNewest(ctx context.Context, state *repo.State) error {
+	for reload := 0; ; reload++ {
+		p.state, p.report, p.right, p.lost, p.named = state, Report{}, nil, nil, map[pack.Name]bool{}
+		if err := p.judge(ctx); err != nil || len(p.report.Wrong) == 0 || reload == maxReloads {
+			return err
+		}
+		newest, err := p.repo.Refresh(ctx)
+		if err != nil || newest == state {
+			return err
+		}
+		state = newest
+	}
 }
 
 // judge reads all runs and parts the right ones from the wrong ones.

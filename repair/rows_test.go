@@ -44,7 +44,7 @@ func TestRunOfOtherRows(t *testing.T) {
 	}
 	set(t, b, run.Name.Key(), data)
 	p := repairer{repo: r, options: Options{All: true}, progress: NoProgress{}, state: state, named: map[pack.Name]bool{}}
-	if err := p.run(t.Context()); err != nil {
+	if err := p.run(t.Context(), p.state); err != nil {
 		t.Fatal(err)
 	}
 	report := p.report

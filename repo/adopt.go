@@ -180,7 +180,8 @@ func (s *Session) registerAdopted(ctx context.Context, chosen []adoption) error 
 		s.relied = append(s.relied, a.header.External)
 	}
 	s.since = min(s.since, sinceOf(chosen))
-	if err := s.AddRun(ctx); err != nil {
+	// Without a rescue: what a clean has taken of these is not worth one.
+	if _, err := s.tryRegister(ctx, nil); err != nil {
 		return err
 	}
 	for _, a := range chosen {

@@ -66,7 +66,36 @@ func (r *Repo) Audit(ctx context.Context, found func(Finding)) (*Audit, error) {
 		}
 	}
 	a.State = a.state
-	return &a.Audit, nil
+	return &a.Audit, a.explainMissing(ctx)
+}
+
+// explainMissing reports the checkpoints that are missing, unless a clean in the
+// log has condemned them, or one that came while the log was read.
+func (a *auditor) explainMissing(ctx context.Context) error {
+	if len(a.missing) == 0 {
+		return nil
+	}
+	taken := map[Name]bool{}
+	for _, clean := range a.state.recent {
+		for _, name := range clean.names {
+			taken[name] = true
+		}
+	}
+	if a.state.Generation == a.Head {
+		_, later, err := a.r.Follow(ctx, a.state)
+		if err != nil && !isLost(err) {
+			return err
+		}
+		for _, name := range later {
+			taken[name] = true
+		}
+	}
+	for _, m := range a.missing {
+		if !taken[CheckpointNamed(m.ref.Name)] {
+			a.report(m.ref.Name.Key(), fmt.Errorf("the checkpoint of generation %d: %w", m.ref.Number, m.err))
+		}
+	}
+	return nil
 }
 
 // trust returns what this machine has seen of the log, nothing where that is
@@ -96,6 +125,14 @@ type auditor struct {
 	listed  []uint64    // numbers that a listing showed, ascending
 	resume  *State      // of a checkpoint at or behind broken
 	late    []CheckpointRef
+	missing []missing
+}
+
+// missing is a checkpoint that is not there: an old one that a clean took, or
+// damage.
+type missing struct {
+	ref CheckpointRef
+	err error
 }
 
 func (a *auditor) report(key string, err error) { a.found(Finding{Key: key, Err: err}) }
@@ -350,7 +387,10 @@ func (a *auditor) fold(ctx context.Context, g *Generation, data []byte) error {
 func (a *auditor) compare(ctx context.Context, ref CheckpointRef, want []byte) error {
 	got, err := a.r.store.Get(ctx, ref.Name.Key(), checkpointMax)
 	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge):
+	case errors.Is(err, store.ErrNotFound):
+		a.missing = append(a.missing, missing{ref, err})
+		return nil
+	case errors.Is(err, store.ErrTooLarge):
 		a.report(ref.Name.Key(), fmt.Errorf("the checkpoint of generation %d: %w", ref.Number, err))
 		return nil
 	case err != nil:
@@ -386,8 +426,9 @@ func (a *auditor) breakAt(ctx context.Context, n uint64) error {
 	switch {
 	case err == nil:
 		a.resume = s
-	case errors.Is(err, object.ErrCorrupt), errors.Is(err, object.ErrVersion),
-		errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrTooLarge):
+	case errors.Is(err, store.ErrNotFound):
+		a.missing = append(a.missing, missing{*ref, err})
+	case errors.Is(err, object.ErrCorrupt), errors.Is(err, object.ErrVersion), errors.Is(err, store.ErrTooLarge):
 		a.report(ref.Name.Key(), fmt.Errorf("the checkpoint of generation %d: %w", ref.Number, err))
 	default:
 		return err

@@ -17,7 +17,7 @@ func (s *State) restoreCleanedRun(e Entry) error {
 	if _, known := s.known.runs[run.Name]; known {
 		return fmt.Errorf("%w: run %s stands twice", object.ErrCorrupt, run.Name)
 	}
-	s.addCleaned(e.Generation, run)
+	s.addCleaned(e.Generation, run, nil)
 	return nil
 }
 

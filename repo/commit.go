@@ -74,13 +74,11 @@ func (e *goneError) Unwrap() error { return ErrObjectGone }
 func (r *Repo) commit(ctx context.Context, base *State, c change) (*State, error) {
 	var checked *State // the state in which all of c.relied were found visible
 	for {
-		view, err := r.Index(ctx, base)
-		if errors.Is(err, store.ErrNotFound) {
-			base, view, err = r.Current(ctx) // a cleaner was faster
-		}
+		newest, view, err := r.IndexFrom(ctx, base) // a cleaner may have been faster
 		if err != nil {
 			return nil, err
 		}
+		base = newest
 		if checked == nil || !base.extends(checked) {
 			if err := c.checkRelied(base, view); err != nil {
 				return nil, err

@@ -24,7 +24,7 @@ type recentClean struct {
 // chosen names so long ago starts again with new ones.
 func (r *Repo) condemnedSince(ctx context.Context, s *State, since uint64) (map[Name]uint64, error) {
 	if since < s.Floor {
-		return nil, fmt.Errorf("%w: the log begins at generation %d, and this run began at %d", ErrObjectGone, s.Floor, since)
+		return nil, tooLate(s, since)
 	}
 	names := map[Name]uint64{}
 	if since < s.recentFrom {
@@ -38,6 +38,18 @@ func (r *Repo) condemnedSince(ctx context.Context, s *State, since uint64) (map[
 		}
 	}
 	return names, nil
+}
+
+func tooLate(s *State, since uint64) error {
+	return fmt.Errorf("%w: the log begins at generation %d, and this run began at %d", ErrObjectGone, s.Floor, since)
+}
+
+// stillOwn reports whether no generation up to s has condemned n, a name that
+// was chosen when generation since was known. Where nobody can tell, it is not.
+func (r *Repo) stillOwn(ctx context.Context, s *State, n Name, since uint64) bool {
+	condemned, err := r.condemnedSince(ctx, s, since)
+	_, gone := condemned[n]
+	return err == nil && !gone
 }
 
 func (c recentClean) into(names map[Name]uint64) {

@@ -197,6 +197,10 @@ func (s *State) mayList(c *Clean, condemned map[Name]bool) bool {
 
 // replaceRuns takes the condemned runs out of the state and adds the new ones.
 func (s *State) replaceRuns(generation uint64, c *Clean) {
+	var from *origin
+	if len(c.Runs) > 0 {
+		from = originOf(s)
+	}
 	var gone []int
 	for i := range s.Runs {
 		if s.isCondemned(RunName(s.Runs[i].Name)) {
@@ -208,14 +212,14 @@ func (s *State) replaceRuns(generation uint64, c *Clean) {
 		s.Runs = remove(s.Runs, gone)
 	}
 	for _, run := range c.Runs {
-		s.addCleaned(generation, run)
+		s.addCleaned(generation, run, from)
 	}
 }
 
 // addCleaned registers a run that a clean has made.
-func (s *State) addCleaned(generation uint64, run AddRun) {
+func (s *State) addCleaned(generation uint64, run AddRun, from *origin) {
 	s.known.runs[run.Name] = struct{}{}
-	s.Runs = append(s.Runs, Run{AddRun: run, Generation: generation, Cleaned: true})
+	s.Runs = append(s.Runs, Run{AddRun: run, Generation: generation, Cleaned: true, origin: from})
 }
 
 // mayTime reports whether the snapshots are there and have no time yet.

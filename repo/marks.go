@@ -17,8 +17,9 @@ func (r *Repo) mark(ctx context.Context, s *State, parts []index.Part) error {
 		return err
 	}
 	for i := range parts {
-		of := marks.Of(parts[i].Run.Name())
-		parts[i].Dead, parts[i].Gone = of.DeadRows(), of.GoneSegments()
+		name := parts[i].Run.Name()
+		of := marks.Of(name)
+		parts[i].Dead, parts[i].Gone = r.withInvented(name, of.DeadRows()), of.GoneSegments()
 	}
 	return nil
 }
@@ -31,11 +32,17 @@ func (r *Repo) marksOf(ctx context.Context, s *State, parts []index.Part) (*refc
 	}
 	tables := make([]refcount.Table, len(s.Marks))
 	for i, ref := range s.Marks {
-		data, err := r.tableBytes(ctx, ref)
-		if err != nil {
-			return nil, fmt.Errorf("marks: %w", err)
+		data := r.tables[ref.Name]
+		if data == nil || !isTable(ref, data) {
+			var err error
+			if data, err = r.tableBytes(ctx, ref); err != nil {
+				return nil, fmt.Errorf("marks: %w", err)
+			}
 		}
 		tables[i] = refcount.Table{Ref: ref, Data: data}
+		if r.cache == nil {
+			r.tables[ref.Name] = data
+		}
 	}
 	marks, err := refcount.LoadMarks(r.config.ID, tables, shapes)
 	if err != nil {
@@ -51,13 +58,15 @@ func (r *Repo) TableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
 }
 
 func (r *Repo) tableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
-	right := func(data []byte) bool {
-		end := len(data) - len(ref.Hash)
-		return int64(len(data)) == ref.Size && end >= 0 && object.HashBytes("table", data[:end]) == ref.Hash
-	}
-	data, err := r.cache.Blob(ctx, ref.Name, right, func(ctx context.Context) ([]byte, error) {
+	return r.readTable(ctx, ref, func(ctx context.Context) ([]byte, error) {
 		return r.store.Get(ctx, ref.Name.Key(), ref.Size)
 	})
+}
+
+// readTable reads a table from the cache, or as fetch has it.
+func (r *Repo) readTable(ctx context.Context, ref TableRef, fetch func(context.Context) ([]byte, error)) ([]byte, error) {
+	right := func(data []byte) bool { return isTable(ref, data) }
+	data, err := r.cache.Blob(ctx, ref.Name, right, fetch)
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", ref.Name, err)
 	}
@@ -67,11 +76,17 @@ func (r *Repo) tableBytes(ctx context.Context, ref TableRef) ([]byte, error) {
 	return data, nil
 }
 
+// isTable reports whether data is the table that ref names.
+func isTable(ref TableRef, data []byte) bool {
+	end := len(data) - len(ref.Hash)
+	return int64(len(data)) == ref.Size && end >= 0 && object.HashBytes("table", data[:end]) == ref.Hash
+}
+
 // Marks returns the marks of s, whose index the caller has.
 func (r *Repo) Marks(ctx context.Context, s *State) (*refcount.Marks, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, parts, err := r.buildIndex(ctx, s)
+	parts, err := r.openParts(ctx, s, false)
 	if err != nil {
 		return nil, err
 	}

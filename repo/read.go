@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"syscall"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -20,28 +19,42 @@ const maxReloads = 3
 
 // Index returns what is visible in the state s: the rows of its runs, but for
 // those that are marked and those in condemned segments.
+//
+// The error wraps [store.ErrNotFound] where a cleaner has deleted what s is read
+// from; a newer state is there then, and [Repo.IndexFrom] takes it.
 func (r *Repo) Index(ctx context.Context, s *State) (*index.Index, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.view.state == s && r.view.index != nil {
 		return r.view.index, nil
 	}
-	built, _, err := r.buildIndex(ctx, s)
+	parts, err := r.openParts(ctx, s, false)
+	if r.passOver && isLost(err) {
+		parts, err = r.partsAround(ctx, s, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	r.view = view{s, built}
-	return built, nil
+	r.judgeFetched(ctx, s, parts)
+	r.keepTables(s)
+	r.view = view{s, s.indexOf(parts)}
+	return r.view.index, nil
 }
 
 // Current returns the newest state and what is visible in it. Where a cleaner
 // takes away what it is read from, it looks again (R7).
 func (r *Repo) Current(ctx context.Context) (*State, *index.Index, error) {
 	s, err := r.Refresh(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.IndexFrom(ctx, s)
+}
+
+// IndexFrom returns s and what is visible in it, or a newer state where a
+// cleaner has taken away what s is read from.
+func (r *Repo) IndexFrom(ctx context.Context, s *State) (*State, *index.Index, error) {
 	for reload := 0; ; reload++ {
-		if err != nil {
-			return nil, nil, err
-		}
 		view, err := r.Index(ctx, s)
 		if !errors.Is(err, store.ErrNotFound) || reload == maxReloads {
 			return s, view, err
@@ -55,16 +68,27 @@ func (r *Repo) Current(ctx context.Context) (*State, *index.Index, error) {
 }
 
 // makeIndex is Index for a state that may never be, and returns the parts too.
+// What its cleans have made is not judged: who asks does that.
 func (r *Repo) makeIndex(ctx context.Context, s *State) (*index.Index, []index.Part, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.buildIndex(ctx, s)
+	parts, err := r.openParts(ctx, s, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.indexOf(parts), parts, nil
 }
 
-// buildIndex needs r.mu.
-func (r *Repo) buildIndex(ctx context.Context, s *State) (*index.Index, []index.Part, error) {
-	if err := r.openRuns(ctx, s); err != nil {
-		return nil, nil, err
+// indexOf makes the index of s of its runs.
+func (s *State) indexOf(parts []index.Part) *index.Index {
+	return index.New(parts, func(name pack.Name) bool { return s.isCondemned(SegmentName(name)) })
+}
+
+// openParts opens the runs of s, and marks them; around passes over what of it is
+// lost. It needs r.mu.
+func (r *Repo) openParts(ctx context.Context, s *State, around bool) ([]index.Part, error) {
+	if err := r.openRuns(ctx, s, around); err != nil {
+		return nil, err
 	}
 	parts := make([]index.Part, 0, len(s.Runs))
 	for i := range s.Runs {
@@ -74,21 +98,19 @@ func (r *Repo) buildIndex(ctx context.Context, s *State) (*index.Index, []index.
 		}
 	}
 	if err := r.mark(ctx, s, parts); err != nil {
-		return nil, nil, err
+		if !around || !isLost(err) {
+			return nil, err
+		}
+		r.problem(fmt.Errorf("%w; what is dead is taken for live", err))
 	}
-	return index.New(parts, func(name pack.Name) bool { return s.isCondemned(SegmentName(name)) }), parts, nil
+	return parts, nil
 }
 
-// PassOverLostRuns makes r read around runs that are gone or damaged: what no
-// other run names is [ErrNotFound] then, and the rest can be read. Each such
-// run is one of [Repo.Problems]. It is for who only reads, before anything else
-// is done with r.
-func (r *Repo) PassOverLostRuns() { r.passOver = true }
-
-// openRuns opens the runs of s that are not open yet. It needs r.mu.
-func (r *Repo) openRuns(ctx context.Context, s *State) error {
+// openRuns opens the runs of s that are not open yet. Around lets those be that
+// are lost. It needs r.mu.
+func (r *Repo) openRuns(ctx context.Context, s *State, around bool) error {
 	opened := make([]*index.Run, len(s.Runs))
-	lost := make([]error, len(s.Runs))
+	lost, isNew := make([]error, len(s.Runs)), make([]bool, len(s.Runs))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(readAhead)
 	for i, run := range s.Runs {
@@ -97,34 +119,34 @@ func (r *Repo) openRuns(ctx context.Context, s *State) error {
 		}
 		g.Go(func() (err error) {
 			opened[i], err = r.openRun(gctx, run.AddRun, func(ctx context.Context) ([]byte, error) {
+				isNew[i] = true
 				return r.store.Get(ctx, run.Name.Key(), int64(run.Size))
 			})
-			if r.passOver && runIsLost(err) {
+			if around && isLost(err) {
 				lost[i], err = err, nil
 			}
 			return err
 		})
 	}
 	err := g.Wait()
-	for i, cause := range lost {
-		if name := s.Runs[i].Name; cause != nil && !r.lost[name] {
-			r.lost[name] = true
+	for i := range s.Runs {
+		run := &s.Runs[i]
+		if cause := lost[i]; cause != nil && !r.lost[run.Name] {
+			r.lost[run.Name] = true
 			r.problem(fmt.Errorf("%w; what stands in no other run cannot be read", cause))
 		}
-	}
-	for i, run := range opened {
-		if run != nil {
-			r.runs[s.Runs[i].Name] = run
+		if opened[i] == nil {
+			continue
+		}
+		r.runs[run.Name] = opened[i]
+		if run.Cleaned && isNew[i] {
+			r.fetched[run.Name] = true
+		}
+		if run.Cleaned {
+			r.readInvented(run.Name)
 		}
 	}
 	return err
-}
-
-// runIsLost reports whether an error of opening a run says that it is gone or
-// damaged, rather than that the bucket is out of reach.
-func runIsLost(err error) bool {
-	return errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrTooLarge) || errors.Is(err, object.ErrCorrupt) ||
-		errors.Is(err, syscall.EIO)
 }
 
 // openRun opens the run that add describes, from the cache or as fetch has it.
@@ -140,17 +162,17 @@ func (r *Repo) openRun(ctx context.Context, add AddRun, fetch func(context.Conte
 // Sealed reads the object of the given id and verifies its sum. The caller
 // owns Refs and Bytes of the result.
 //
-// The error wraps [ErrNotFound] where no visible entry has the id,
-// [store.ErrNotFound] where its segment is gone, and [object.ErrCorrupt].
+// Where a cleaner has taken away what the newest state that is known says, it
+// reads the log again, up to three times. The error wraps [ErrNotFound] where no
+// visible entry has the id in the end, [store.ErrNotFound] where its segment is
+// gone, and [object.ErrCorrupt]; [Repo.Of] says what the first two mean.
 func (r *Repo) Sealed(ctx context.Context, id object.ID) (object.Sealed, object.Session, error) {
 	s := r.State()
 	for reload := 0; ; reload++ {
 		o, row, err := r.sealedIn(ctx, s, id)
-		gone := errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrNotFound)
-		if !gone || reload == maxReloads {
+		if !isGone(err) || reload == maxReloads {
 			return o, row, err
 		}
-		// Another process may have moved the object and deleted the segment.
 		newer, refreshErr := r.Refresh(ctx)
 		if refreshErr != nil {
 			return o, row, errors.Join(err, refreshErr)
@@ -160,6 +182,12 @@ func (r *Repo) Sealed(ctx context.Context, id object.ID) (object.Sealed, object.
 		}
 		s = newer
 	}
+}
+
+// isGone reports whether err says that something is not there, where a newer
+// state may say that it is elsewhere.
+func isGone(err error) bool {
+	return errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrNotFound)
 }
 
 // sealedIn reads id as the state s shows it, from the first copy that is whole.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -67,7 +68,11 @@ func (s *Session) tryRegister(ctx context.Context, snapshot *AddSnapshot) (*Stat
 	if staged == nil && snapshot == nil {
 		return s.base, nil
 	}
-	c := change{author: s.signer, run: staged, relied: s.relied, since: s.since, ops: s.ops(ctx, staged, snapshot)}
+	relied := s.relied
+	if snapshot != nil { // what an earlier run has registered may have been taken since
+		relied = append(slices.Clip(relied), []object.ID{snapshot.ID, snapshot.Root})
+	}
+	c := change{author: s.signer, run: staged, relied: relied, since: s.since, ops: s.ops(ctx, staged, snapshot)}
 	after, err := s.repo.commit(ctx, s.base, c)
 	if err != nil {
 		return nil, err
@@ -109,6 +114,9 @@ func (s *Session) stage(ctx context.Context, empty bool) (*stagedRun, error) {
 // and now and then a checkpoint of the base.
 func (s *Session) ops(ctx context.Context, staged *stagedRun, snapshot *AddSnapshot) func(*State) ([]Op, error) {
 	return func(base *State) ([]Op, error) {
+		if err := s.goesOn(base); err != nil {
+			return nil, err
+		}
 		var ops []Op
 		if snapshot != nil {
 			// Not before: this session builds on what those have registered, and
@@ -143,6 +151,19 @@ func (s *Session) ops(ctx context.Context, staged *stagedRun, snapshot *AddSnaps
 	}
 }
 
+// goesOn returns an error if base takes no more statements of the session: a
+// cleaner has taken its run for dead and ended it, or the log begins behind it
+// (R10). What it has registered is not protected any more then.
+func (s *Session) goesOn(base *State) error {
+	if base.sessions[s.id].ended {
+		return fmt.Errorf("%w: a cleaner took this run for dead and has ended its session", ErrObjectGone)
+	}
+	if s.since < base.Floor {
+		return tooLate(base, s.since)
+	}
+	return nil
+}
+
 // checkpoint uploads the state base and returns the op that records it, nil
 // while the last one is recent enough.
 func (s *Session) checkpoint(ctx context.Context, base *State) (*Op, error) {
@@ -153,8 +174,9 @@ func (s *Session) checkpoint(ctx context.Context, base *State) (*Op, error) {
 	if !s.repo.CheckpointDue(base) {
 		return nil, nil
 	}
-	// One that a lost race has left over serves as well, if it is newer.
-	if s.ref == nil || s.ref.Number <= last {
+	// One that a lost race has left over serves as well, if it is newer, and
+	// nobody took it for an orphan (R3).
+	if s.ref == nil || s.ref.Number <= last || !s.repo.stillOwn(ctx, base, CheckpointNamed(s.ref.Name), s.ref.Number) {
 		ref, err := s.repo.putCheckpoint(ctx, base)
 		if err != nil {
 			return nil, err
@@ -181,19 +203,20 @@ func (r *Repo) putCheckpoint(ctx context.Context, s *State) (*CheckpointRef, err
 	return ref, nil
 }
 
-// advance makes after the base of what the session adds next. It needs s.mu.
+// advance makes after the base of what the session adds next, or a newer state
+// where a cleaner has taken away what after is read from. It needs s.mu.
 func (s *Session) advance(ctx context.Context, after *State) error {
-	view, err := s.repo.Index(ctx, after)
+	base, view, err := s.repo.IndexFrom(ctx, after)
 	if err != nil {
 		return err
 	}
 	// The statements of this session up to here are in after.
 	s.sequence = after.sessions[s.id].sequence
-	s.view = view
+	s.base, s.view = base, view
 	s.own = map[object.ID]struct{}{} // all in view by now
 	s.relied = nil
 	s.rows = &index.Builder{}
-	s.since = after.Generation
+	s.since = base.Generation
 	return nil
 }
 

@@ -24,7 +24,10 @@ import (
 
 	"bluesky/index"
 	"bluesky/object"
+	"bluesky/refcount"
 	"bluesky/store"
+
+	"github.com/RoaringBitmap/roaring/v2"
 )
 
 // Errors that callers branch on.
@@ -47,6 +50,11 @@ var (
 	ErrConflict = errors.New("another author has added this generation")
 	// ErrNotFound: no visible entry has this id.
 	ErrNotFound = errors.New("object not found")
+	// ErrForgotten: the snapshot that is read was forgotten meanwhile, and a
+	// cleaner has taken what it leads to.
+	ErrForgotten = errors.New("it was forgotten while it was read, and its data is deleted")
+	// ErrLost: what a live snapshot leads to is not there.
+	ErrLost = errors.New("data is lost")
 )
 
 // Options say where a client keeps what it knows of repositories.
@@ -76,8 +84,11 @@ type Repo struct {
 	// log, or has taken as it was when it knew nothing else.
 	verified *CheckpointRef
 	runs     map[index.RunName]*index.Run
-	lost     map[index.RunName]bool // runs that were passed over
-	view     view                   // the last that was asked for
+	lost     map[index.RunName]bool            // runs that were passed over
+	view     view                              // the last that was asked for
+	tables   map[refcount.TableName][]byte     // marks of that one, where there is no cache
+	fetched  map[index.RunName]bool            // runs of cleans that nobody has judged yet
+	invented map[index.RunName]*roaring.Bitmap // rows that are not believed
 
 	problems []error
 }
@@ -124,6 +135,9 @@ func Open(ctx context.Context, st *store.Store, options Options) (*Repo, error) 
 		segments: newSegmentCache(st),
 		runs:     map[index.RunName]*index.Run{},
 		lost:     map[index.RunName]bool{},
+		tables:   map[refcount.TableName][]byte{},
+		fetched:  map[index.RunName]bool{},
+		invented: map[index.RunName]*roaring.Bitmap{},
 	}
 	if r.options.CacheDir != "" {
 		r.cache, err = index.OpenCache(r.options.CacheDir)
@@ -248,6 +262,11 @@ func (r *Repo) Refresh(ctx context.Context) (*State, error) {
 		r.state = r.genesis
 		s, err = r.refresh(ctx)
 	}
+	return r.advanceTo(s, err)
+}
+
+// advanceTo makes s, as refresh returned it, the newest state. It needs r.mu.
+func (r *Repo) advanceTo(s *State, err error) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -256,35 +275,51 @@ func (r *Repo) Refresh(ctx context.Context) (*State, error) {
 	return s, nil
 }
 
-// refresh needs r.mu.
+// refresh reads the log up to its head. A cleaner may delete a checkpoint or
+// generations below a new floor while they are read: then the head has moved, and
+// it begins again (R9). It needs r.mu.
 func (r *Repo) refresh(ctx context.Context) (*State, error) {
+	var last uint64
+	for reload := 0; ; reload++ {
+		s, head, err := r.readLog(ctx)
+		if !errors.Is(err, store.ErrNotFound) || head <= last || reload == maxReloads {
+			return s, err
+		}
+		last = head
+	}
+}
+
+// readLog returns the state of the head, and its number as far as it got. It
+// needs r.mu.
+func (r *Repo) readLog(ctx context.Context) (s *State, head uint64, err error) {
 	known := max(r.state.Generation, r.trusted.Generation)
 	if known == 0 {
 		listed, err := r.newestListed(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("list generations: %w", err)
+			return nil, 0, fmt.Errorf("list generations: %w", err)
 		}
 		known = listed
 	}
 	if ok, err := r.hasGeneration(ctx, known); err != nil {
-		return nil, err
+		return nil, 0, err
 	} else if !ok {
 		if known, err = r.aboveFloor(ctx, known); err != nil {
-			return nil, err
+			return nil, known, err
 		}
 	}
-	head, err := r.findHead(ctx, known)
+	head, err = r.findHead(ctx, known)
 	if err != nil {
-		return nil, fmt.Errorf("find the newest generation: %w", err)
+		return nil, 0, fmt.Errorf("find the newest generation: %w", err)
 	}
 	if head == r.state.Generation {
-		return r.state, nil
+		return r.state, head, nil
 	}
 	from, ref, err := r.start(ctx, head)
 	if err != nil {
-		return nil, err
+		return nil, head, err
 	}
-	return r.replay(ctx, from, head, ref)
+	s, err = r.replay(ctx, from, head, ref)
+	return s, head, err
 }
 
 // remember records s in the trust file. It needs r.mu.

@@ -17,6 +17,9 @@ import (
 //
 // An error leaves the session with copies that nothing needs, and no harm.
 func (s *Session) rescue(ctx context.Context, gone *goneError) error {
+	if err := s.goesOn(gone.state); err != nil {
+		return err
+	}
 	view, err := s.repo.Index(ctx, gone.state)
 	if err != nil {
 		return err

@@ -113,7 +113,6 @@ func (s *Session) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.base = base
 	return s.advance(ctx, base)
 }
 

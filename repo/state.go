@@ -68,6 +68,7 @@ type Run struct {
 	Session    object.SessionID
 	Signer     PublicKey
 	op         Op
+	origin     *origin // of a cleaned one; nil where it is not known
 }
 
 // A Snapshot is a live root. Pinned is as it is now.
@@ -159,6 +160,31 @@ func (s *State) Roots() iter.Seq[object.ID] {
 			if !yield(snap.ID) || !yield(snap.Root) {
 				return
 			}
+		}
+	}
+}
+
+// Names goes through the files that s names, but for segments that are in use:
+// those stand in its runs.
+func (s *State) Names() iter.Seq[Name] {
+	return func(yield func(Name) bool) {
+		for name := range s.Condemned {
+			if !yield(name) {
+				return
+			}
+		}
+		for i := range s.Runs {
+			if !yield(RunName(s.Runs[i].Name)) {
+				return
+			}
+		}
+		for _, ref := range slices.Concat(s.Marks, s.Counts, s.Space) {
+			if !yield(TableName(ref.Name)) {
+				return
+			}
+		}
+		if s.Checkpoint != nil {
+			yield(CheckpointNamed(s.Checkpoint.Name))
 		}
 	}
 }

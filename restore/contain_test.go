@@ -244,7 +244,7 @@ func TestEntryThatLeavesTheTarget(t *testing.T) {
 	f := b.forge(t)
 	f.file(2, "evil")
 	f.dir(1, tree.Entry{Name: "x", Number: 2, Type: tree.TypeFile})
-	s := newRestorer(t.Context(), b.repo, b.keys, f.commit().Root, Options{}, NoProgress{})
+	s := newRestorer(t.Context(), b.repo, b.keys, f.commit(), Options{}, NoProgress{})
 	defer s.stop()
 	for name, want := range map[string]error{"x": nil, "..": object.ErrCorrupt, "a/b": object.ErrCorrupt, "": object.ErrCorrupt} {
 		if _, err := s.inode(tree.Entry{Name: name, Number: 2, Type: tree.TypeFile}); !errors.Is(err, want) {

@@ -44,7 +44,7 @@ func (d *damaged) segmentsOf(t *testing.T) map[pack.Name][]string {
 	t.Helper()
 	view, err := d.repo.Index(t.Context(), d.repo.State())
 	must(t, err)
-	m := tree.OpenMap(newRestorer(t.Context(), d.repo, d.keys, d.from.Root, Options{}, nil).source, d.keys,
+	m := tree.OpenMap(newRestorer(t.Context(), d.repo, d.keys, d.from, Options{}, nil).source, d.keys,
 		tree.Params(d.repo.Config().Tree), d.from.Root)
 	needs := map[pack.Name][]string{}
 	must(t, tree.Walk(t.Context(), m, func(path []string, in *tree.Inode) error {
@@ -176,7 +176,7 @@ func TestOtherCopy(t *testing.T) {
 	must(t, err)
 	// Store every block of the file again, as a writer does that lost a race.
 	var home []pack.Name
-	reader := newRestorer(t.Context(), d.repo, d.keys, d.from.Root, Options{}, nil)
+	reader := newRestorer(t.Context(), d.repo, d.keys, d.from, Options{}, nil)
 	in, err := reader.tree.Resolve(t.Context(), strings.Split(d.source+"/05", "/")[1:])
 	must(t, err)
 	for e, err := range reader.tree.Content(t.Context(), &in) {
@@ -322,7 +322,7 @@ func TestVerify(t *testing.T) {
 	must(t, os.Truncate(source+"/file", int64(len(data)))) // a hole behind
 	b := newMemoryBed(t)
 	from := b.backup(t, source)
-	s := newRestorer(t.Context(), b.repo, b.keys, from.Root, Options{}, NoProgress{})
+	s := newRestorer(t.Context(), b.repo, b.keys, from, Options{}, NoProgress{})
 	in, err := s.tree.Resolve(t.Context(), strings.Split(source+"/file", "/")[1:])
 	must(t, err)
 	if len(in.Holes) != 1 {

@@ -52,9 +52,9 @@ const maxStrikes = 16
 // cannot be had is noted with the files that need it.
 //
 // Blocks are read in bulk first, a segment at a time. Those that this does not
-// get are looked up again if a segment is gone, since another process may have
-// moved them, and in the end asked for one by one, in all places where the
-// index has a copy.
+// get are looked up again if a segment is gone, since a cleaner may have moved
+// them, and in the end asked for one by one, in all places where the index has a
+// copy (R9).
 func (s *restorer) fetch(uses []use) error {
 	f := &fetch{restorer: s, uses: uses}
 	f.group()
@@ -62,20 +62,26 @@ func (s *restorer) fetch(uses []use) error {
 	for i := range all {
 		all[i] = int32(i)
 	}
-	state := s.repo.State()
-	left, moved, err := f.bulk(state, all)
-	if err != nil {
-		return err
-	}
-	if moved {
-		if newer, err := s.repo.Refresh(s.ctx); err == nil && newer != state {
-			if left, _, err = f.bulk(newer, left); err != nil {
-				return err
-			}
+	left := all
+	for state, reload := s.repo.State(), 0; ; reload++ {
+		used, rest, moved, err := f.bulk(state, left)
+		if err != nil {
+			return err
 		}
+		left = rest
+		if !moved || reload == maxReloads {
+			return f.singly(left)
+		}
+		newest, err := s.repo.Refresh(s.ctx)
+		if err != nil || newest == used {
+			return f.singly(left)
+		}
+		state = newest
 	}
-	return f.singly(left)
 }
+
+// maxReloads is how often a window is read again from a newer state.
+const maxReloads = 3
 
 // group finds the blocks that the uses want, in the order in which the walk met
 // them.
@@ -109,12 +115,13 @@ type item struct {
 	sum    object.Sum
 }
 
-// bulk reads blocks where state has them. It returns those that it did not get,
-// and whether that may be because they were moved.
-func (f *fetch) bulk(state *repo.State, wanted []int32) (left []int32, moved bool, err error) {
-	view, err := f.repo.Index(f.ctx, state)
+// bulk reads blocks where state has them, or the newer one that it had to use. It
+// returns those that it did not get, and whether that may be because they were
+// moved.
+func (f *fetch) bulk(state *repo.State, wanted []int32) (used *repo.State, left []int32, moved bool, err error) {
+	used, view, err := f.repo.IndexFrom(f.ctx, state)
 	if err != nil {
-		return nil, false, fmt.Errorf("index: %w", err)
+		return nil, nil, false, fmt.Errorf("index: %w", err)
 	}
 	var mu sync.Mutex
 	miss := func(blocks []item, gone bool) {
@@ -148,7 +155,7 @@ func (f *fetch) bulk(state *repo.State, wanted []int32) (left []int32, moved boo
 		miss(rest, gone)
 		pieces[i].items = nil
 	})
-	return left, moved, err
+	return used, left, moved, err
 }
 
 // maxItems is how many blocks of a segment one goroutine takes. A segment may
@@ -300,7 +307,7 @@ func unreachable(err error) bool {
 		return false
 	}
 	for _, aboutData := range []error{
-		object.ErrCorrupt, object.ErrVersion, repo.ErrNotFound, store.ErrNotFound, store.ErrShort,
+		object.ErrCorrupt, object.ErrVersion, repo.ErrNotFound, repo.ErrForgotten, store.ErrNotFound, store.ErrShort,
 		store.ErrPermission, unix.EIO, context.Canceled,
 	} {
 		if errors.Is(err, aboutData) {

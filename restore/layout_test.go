@@ -64,7 +64,7 @@ func TestWindows(t *testing.T) {
 	from := b.backup(t, source)
 	target := t.TempDir()
 	rec := &record{}
-	s := newRestorer(t.Context(), b.repo, b.keys, from.Root, Options{Target: target, Connections: 3}, rec)
+	s := newRestorer(t.Context(), b.repo, b.keys, from, Options{Target: target, Connections: 3}, rec)
 	s.window.limit = 3
 	s.handles.limit = 1
 	start, err := s.resolve()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"bluesky/repo"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -66,6 +68,10 @@ func (s *restorer) fail(path string, err error) {
 	}
 	if isFull(err) {
 		s.cancel(fmt.Errorf("%q: %w: %w", path, ErrNoSpace, err))
+		return
+	}
+	if errors.Is(err, repo.ErrForgotten) {
+		s.cancel(err)
 		return
 	}
 	s.mu.Lock()

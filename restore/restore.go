@@ -31,7 +31,6 @@ import (
 	"strings"
 	"sync"
 
-	"bluesky/object"
 	"bluesky/repo"
 	"bluesky/seal"
 	"bluesky/snapshot"
@@ -141,13 +140,14 @@ type Result struct {
 // Result.Errors; all else is restored. The error is for what ends the run
 // before that: a target that cannot be written ([ErrNoSpace]), a Subpath that
 // is not there ([io/fs.ErrNotExist]), metadata of the snapshot that leads
-// nowhere, a canceled ctx. When Run returns nil, what it has restored is
+// nowhere, a snapshot that is forgotten and deleted meanwhile
+// ([repo.ErrForgotten]), a canceled ctx. When Run returns nil, what it has restored is
 // durable. progress may be nil.
 func Run(ctx context.Context, r *repo.Repo, keys *seal.Keys, from snapshot.Snapshot, options Options, progress Progress) (Result, error) {
 	if progress == nil {
 		progress = NoProgress{}
 	}
-	s := newRestorer(ctx, r, keys, from.Root, options, progress)
+	s := newRestorer(ctx, r, keys, from, options, progress)
 	defer s.stop()
 	err := s.run()
 	if err != nil && ctx.Err() != nil {
@@ -190,12 +190,12 @@ type restorer struct {
 	guarded []guarded // guarded by flagsMu
 }
 
-func newRestorer(ctx context.Context, r *repo.Repo, keys *seal.Keys, root object.ID, options Options, progress Progress) *restorer {
+func newRestorer(ctx context.Context, r *repo.Repo, keys *seal.Keys, from snapshot.Snapshot, options Options, progress Progress) *restorer {
 	params := tree.Params(r.Config().Tree)
-	source := seal.NewReader(r, keys)
+	source := seal.NewReader(r.Of(from.ID), keys)
 	s := &restorer{
 		repo: r, keys: keys, params: params, source: source,
-		tree:    tree.OpenMap(source, keys, params, root),
+		tree:    tree.OpenMap(source, keys, params, from.Root),
 		options: options, special: options.special(), root: isRoot(),
 		handles: newHandles(maxOpenFiles), jobs: newPool(),
 		progress: progress, window: window{limit: windowUses},

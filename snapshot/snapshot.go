@@ -68,13 +68,12 @@ func Forgotten(ctx context.Context, r *repo.Repo, keys *seal.Keys, state *repo.S
 func list(ctx context.Context, r *repo.Repo, keys *seal.Keys, entries []repo.Snapshot) ([]Snapshot, error) {
 	list := make([]Snapshot, len(entries))
 	failed := make([]error, len(list))
-	reader := seal.NewReader(r, keys)
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, entry := range entries {
 		g.Go(func() error {
 			list[i].Snapshot = entry
-			list[i].Record, failed[i] = open(ctx, reader, keys, entry)
+			list[i].Record, failed[i] = open(ctx, r, keys, entry)
 			return nil
 		})
 	}
@@ -92,7 +91,7 @@ func list(ctx context.Context, r *repo.Repo, keys *seal.Keys, entries []repo.Sna
 }
 
 // open returns the record of one entry.
-func open(ctx context.Context, reader *seal.Reader, keys *seal.Keys, entry repo.Snapshot) (tree.Snapshot, error) {
+func open(ctx context.Context, r *repo.Repo, keys *seal.Keys, entry repo.Snapshot) (tree.Snapshot, error) {
 	plain, err := keys.OpenSummary(entry.Session, entry.ID, entry.Summary)
 	if err == nil {
 		var record *tree.Snapshot
@@ -100,7 +99,7 @@ func open(ctx context.Context, reader *seal.Reader, keys *seal.Keys, entry repo.
 			return *record, nil
 		}
 	}
-	record, objectErr := Load(ctx, reader, entry)
+	record, objectErr := Load(ctx, seal.NewReader(r.Of(entry.ID), keys), entry)
 	if objectErr != nil {
 		return tree.Snapshot{}, fmt.Errorf("snapshot %s: %w", entry.ID.Short(), errors.Join(err, objectErr))
 	}

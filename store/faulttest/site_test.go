@@ -47,10 +47,13 @@ type site struct {
 
 	keys *seal.Keys // as the password gave them the last time; nil asks it again
 	id   repo.Identity
+
+	host     string          // of backups
+	progress backup.Progress // likewise
 }
 
 func newSite(t *testing.T, bucket func() driver.Bucket) *site {
-	s := &site{bucket: bucket, dir: fastDir(t), kept: map[object.ID]map[string]string{}}
+	s := &site{bucket: bucket, dir: fastDir(t), host: "h", kept: map[object.ID]map[string]string{}}
 	s.state = filepath.Join(s.dir, "state")
 	return s
 }
@@ -168,12 +171,12 @@ func (s *site) backup(ctx context.Context, t *testing.T, often int) error {
 	t.Helper()
 	was := digest(t, s.source())
 	return s.with(ctx, func(r *repo.Repo, keys *seal.Keys, list []snapshot.Snapshot) error {
-		o := backup.Options{Paths: []string{s.source()}, Host: "h", Now: func() time.Time { return later }}
+		o := backup.Options{Paths: []string{s.source()}, Host: s.host, Now: func() time.Time { return later }}
 		if often > 0 {
 			o.Now = clock(often)
 		}
 		o.Parent = snapshot.Latest(list, o.Host, o.Paths)
-		result, err := backup.Run(ctx, r, keys, o, nil)
+		result, err := backup.Run(ctx, r, keys, o, s.progress)
 		if err != nil {
 			return err
 		}
