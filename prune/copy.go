@@ -67,7 +67,7 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 	progress.Phase("copy live objects", total)
 	late := p.deadline()
 	for _, class := range []object.Class{object.ClassData, object.ClassMeta} {
-		w := &writer{copier: c, class: class, builder: pack.NewBuilder(p.repo.Config().ID, class, int(p.target(class))), known: p.state.Generation}
+		w := &writer{copier: c, class: class, builder: pack.NewBuilder(p.repo.Config().ID, class, p.copyTarget(class)), known: p.state.Generation}
 		for window := range c.windows(p.order(class, places)) {
 			if late() {
 				break
@@ -91,6 +91,17 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 		}
 	}
 	return nil
+}
+
+// copyTarget returns how large segments of copies become, in bytes: for data half
+// of what backups fill. What is copied lay where things die, and will lie there
+// again. The shares that are dead differ the more the fewer objects there are in
+// a segment, and the next prunes find emptier ones: docs/decisions.md, "Prune".
+func (p *Plan) copyTarget(class object.Class) int {
+	if class == object.ClassData {
+		return int(p.target(class) / 2)
+	}
+	return int(p.target(class))
 }
 
 // deadline returns whether the time that the options give to copying is over.
