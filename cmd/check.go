@@ -11,6 +11,7 @@ import (
 
 	"bluesky/check"
 	"bluesky/object"
+	"bluesky/repo"
 )
 
 // errDamaged ends a check that has found damage.
@@ -70,6 +71,8 @@ func (e *env) check(ctx context.Context, options check.Options) error {
 	switch {
 	case err != nil:
 		return withHint(err, "the check did not come to its end: nothing is known to be right")
+	case !report.OK() && slices.ContainsFunc(report.Problems, ofRollback):
+		return withHint(errDamaged, "put the newest files of gen/ back from another copy of the repository; %s", hintRollback)
 	case !report.OK() && slices.ContainsFunc(report.Problems, ofLog):
 		return withHint(errDamaged, "put damaged files of gen/ back from another copy of the repository; if nobody of this repository has written the newest of them, bluesky repair log passes over it")
 	case !report.OK() && report.SuggestRepairIndex:
@@ -241,6 +244,11 @@ func checkSummaryOf(r *check.Report, finished bool) checkSummary {
 		s.BrokenPacks = append(s.BrokenPacks, name.String())
 	}
 	return s
+}
+
+// ofRollback reports whether p is that the log is older than it was.
+func ofRollback(p check.Problem) bool {
+	return ofLog(p) && strings.Contains(p.Text, repo.ErrRollback.Error())
 }
 
 // ofLog reports whether p is an error of the log.

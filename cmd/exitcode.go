@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"bluesky/forget"
 	"bluesky/keyring"
 	"bluesky/object"
 	"bluesky/repo"
@@ -51,9 +52,10 @@ type exitRule struct {
 }
 
 const (
-	hintCheck = "run bluesky check: it says what is damaged"
-	hintSpace = "free some space and run it again; what is there already stays usable"
-	hintDisk  = "a disk fails to read or write, and the system's log says which; run it again when it works, what is there already stays usable"
+	hintRollback = "if it was restored from a copy on purpose, give --accept-rollback once"
+	hintCheck    = "run bluesky check: it says what is damaged"
+	hintSpace    = "free some space and run it again; what is there already stays usable"
+	hintDisk     = "a disk fails to read or write, and the system's log says which; run it again when it works, what is there already stays usable"
 	// A backup needs no right to change or delete.
 	hintRights = "who runs this needs the right to read the repository and, to back up, to create files in it"
 )
@@ -68,11 +70,12 @@ func exitRules() []exitRule {
 		{is: syscall.EDQUOT, code: exitFatal, hint: hintSpace},
 		{is: store.ErrNotDurable, code: exitFatal, hint: hintDisk},
 		{is: syscall.EIO, code: exitFatal, hint: hintDisk},
-		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "bluesky init makes one"},
+		{is: repo.ErrNoRepository, code: exitNoRepository, hint: "is its disk mounted, and the location right? bluesky init makes a new one"},
 		{is: keyring.ErrWrongPassword, code: exitWrongPassword},
-		{is: repo.ErrRollback, code: exitFatal, hint: "if it was restored from a copy on purpose, give --accept-rollback once"},
+		{is: repo.ErrRollback, code: exitFatal, hint: hintRollback},
 		{is: store.ErrPermission, code: exitFatal, hint: hintRights},
 		{is: repo.ErrForeign, code: exitFatal, hint: "check the location of the repository; nothing was changed"},
+		{is: forget.ErrNothingLeft, code: exitFatal, hint: "give a rule such as --keep-last 1 as well; nothing was forgotten"},
 		{is: snapshot.ErrNotFound, code: exitFatal, hint: "bluesky snapshots lists what there is"},
 		{is: object.ErrVersion, code: exitFatal, hint: "a newer bluesky wrote this; upgrade"},
 		{is: object.ErrCorrupt, code: exitFatal, hint: hintCheck},

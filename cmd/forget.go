@@ -27,7 +27,8 @@ snapshots than it would keep, the oldest of the group is kept as well.
 A forgotten snapshot is not listed any more and cannot be restored; what it
 needs stays in the repository until it is collected, and until then
 "bluesky undo-forget" brings it back. Pinned snapshots are not forgotten, and the
-last one of a series only by its id.
+last one of a series, that is of a host and its paths or of a backup --series,
+only by its id or with --unsafe-allow-remove-all.
 
 Days and weeks are those of UTC. The time of a snapshot is what its writer says,
 if the repository bears that out: a snapshot that is dated into the past or the
@@ -38,13 +39,17 @@ policy is applied without the password to each series of snapshots, and
 everything within 7 days is kept, unless --keep-within says otherwise.
 
 With --prune the space of what was forgotten is taken back at once, signed by
-whoever forgets, unless a quarantine of the repository keeps it ("bluesky policy").`,
+whoever forgets, unless a quarantine of the repository keeps it (see "bluesky
+policy").`,
 	}
 	f := addForgetFlags(cmd.Flags(), e.getenv)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.grouped = cmd.Flags().Changed("group-by")
 		if err := f.check(len(args) > 0); err != nil {
 			return usageError(cmd, err)
+		}
+		if given := givenPruneFlag(cmd.Flags()); !f.prune && given != "" {
+			e.warn("--%s does nothing without --prune", given)
 		}
 		return e.forget(cmd.Context(), f, args)
 	}
@@ -56,7 +61,7 @@ func (e *env) forget(ctx context.Context, f *forgetFlags, args []string) error {
 	w := &forgetting{env: e, flags: f}
 	var err error
 	if len(args) > 0 || f.needsKey() {
-		err = w.open(ctx)
+		err = hintNoPassword(w.open(ctx), "a policy alone, without snapshots, --host (BLUESKY_HOST), --tag, --path, --group-by and --keep-tag, works with the cleaner key")
 	} else {
 		err = w.openKeyless(ctx)
 	}
@@ -69,8 +74,12 @@ func (e *env) forget(ctx context.Context, f *forgetFlags, args []string) error {
 	} else {
 		err = w.forgetByPolicy(ctx)
 	}
-	if err != nil || !f.prune || f.dryRun {
+	if err != nil || !f.prune {
 		return err
+	}
+	if f.dryRun {
+		e.message("nothing was forgotten, so there is no plan of what --prune would delete then")
+		return nil
 	}
 	return w.prune(ctx, w.author, f.pruning.options())
 }
@@ -99,6 +108,14 @@ func (w *forgetting) open(ctx context.Context) (err error) {
 	return err
 }
 
+// hintNoPassword adds, to an error of there being no password, what works without.
+func hintNoPassword(err error, without string) error {
+	if errors.Is(err, errPasswordNone) {
+		return withHint(err, "%s; %s", hintPassword, without)
+	}
+	return err
+}
+
 // openKeyless opens the repository with the key for cleaning, if no password is
 // configured and there is one.
 func (w *forgetting) openKeyless(ctx context.Context) error {
@@ -119,7 +136,7 @@ func (w *forgetting) openKeyless(ctx context.Context) error {
 			w.author = o.keys.Admin()
 			err = o.refresh(ctx)
 		}
-		return o.finish(err)
+		return o.finish(hintNoPassword(err, "or, for a policy without the password, "+o.hintCleanerKey()))
 	}
 	w.author = key.Signer()
 	w.flags.policy = w.flags.policy.WithFloor(forget.DefaultFloor)
@@ -167,12 +184,15 @@ func (w *forgetting) decide(ctx context.Context) error {
 	} else if w.groups, err = w.group(ctx, live); err != nil {
 		return err
 	}
-	if w.flags.policy.Empty() { // --unsafe-allow-remove-all
+	if w.flags.policy.Empty() { // only --unsafe-allow-remove-all
 		w.outcomes = nil
 		for _, g := range w.groups {
 			w.outcomes = append(w.outcomes, forget.Outcome{Key: g.Key, Decision: forget.Apply(g.Snapshots, &w.flags.policy)})
 		}
 		return nil
+	}
+	if w.flags.removeAll {
+		live = nil // as in restic: the last of a series is like any other
 	}
 	w.outcomes, err = forget.Decide(live, w.groups, &w.flags.policy)
 	return err

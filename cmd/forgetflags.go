@@ -45,12 +45,12 @@ func addForgetFlags(flags *pflag.FlagSet, getenv func(string) string) *forgetFla
 			"keep "+what+" that are newer than this `duration` before the newest one, such as 1y5m7d2h")
 	}
 	flags.Var((*tagListsValue)(&f.policy.Tags), "keep-tag", "keep snapshots that have all tags of this `tag[,tag,...]`; may be given more than once")
-	flags.BoolVar(&f.removeAll, "unsafe-allow-remove-all", false, "without a policy, forget all snapshots that --host, --tag and --path choose")
+	flags.BoolVar(&f.removeAll, "unsafe-allow-remove-all", false, "without a policy, forget all snapshots that --host, --tag and --path choose; with one, do not spare the last of each series")
 	f.filter = addSnapshotFilterAs(flags, getenv, "") // -H is --keep-hourly
 	flags.BoolVarP(&f.compact, "compact", "c", false, "print one line for each snapshot")
 	flags.VarP((*groupByValue)(&f.groupBy), "group-by", "g", "apply the policy to each `group` of snapshots with the same host, paths or tags, with commas between them; '' makes one group")
 	flags.BoolVarP(&f.dryRun, "dry-run", "n", false, "forget nothing, and say what would be forgotten")
-	flags.BoolVar(&f.prune, "prune", false, "run bluesky prune afterwards, with the flags below; not with --dry-run, which has nothing to show it")
+	flags.BoolVar(&f.prune, "prune", false, "run bluesky prune afterwards, with the flags below; --dry-run leaves it out")
 	f.pruning = addPruneFlags(flags)
 	return f
 }

@@ -14,10 +14,10 @@ import (
 
 // warn tells what a policy makes of the snapshots that is easily missed.
 func (w *forgetting) warn() {
-	if single, most := forget.OneEach(w.groups); most {
-		w.env.warn("%d of %d groups have one snapshot only, which every policy keeps: each host and each set of paths is a group of its own, "+
-			"and so is each backup if one of them changes every time; backup --series or forget --group-by makes them one", single, len(w.groups))
+	if len(w.groups) == 0 && !w.flags.filter.empty() {
+		w.env.warn("no snapshot is chosen by --host, --tag and --path, so none is forgotten; bluesky snapshots lists what there is")
 	}
+	w.warnOneEach()
 	dated := map[forget.Dating][]object.ID{}
 	for _, g := range w.groups {
 		for i := range g.Snapshots {
@@ -34,6 +34,33 @@ func (w *forgetting) warn() {
 			w.env.warn("%s: %s; what is dated so never takes the place of another snapshot", says[dating], fewIDs(ids))
 		}
 	}
+}
+
+// warnOneEach warns where a policy keeps nearly everything, for good: groups
+// that hold one snapshot, and, if --group-by has joined them, series that do.
+func (w *forgetting) warnOneEach() {
+	what, groups := "groups", w.groups
+	single, most := forget.OneEach(groups)
+	if !most && !w.flags.removeAll {
+		what, groups = "series", forget.Lines(w.chosen())
+		single, most = forget.OneEach(groups)
+	}
+	if !most {
+		return
+	}
+	w.env.warn("%d of %d %s have one snapshot only, which every policy keeps: each host and each set of paths makes one, "+
+		"and so does each backup if one of them changes every time; if these are backups of the same thing, "+
+		"backup --series makes one series of those to come, and forget --group-by host --unsafe-allow-remove-all, which takes the password, forgets those that there are",
+		single, len(groups), what)
+}
+
+// chosen returns all snapshots that the policy is applied to.
+func (w *forgetting) chosen() []forget.Snapshot {
+	var all []forget.Snapshot
+	for _, g := range w.groups {
+		all = append(all, g.Snapshots...)
+	}
+	return all
 }
 
 // print tells what a policy keeps and what it does not.
@@ -85,7 +112,7 @@ func (w *forgetting) printRemoved() {
 
 func (w *forgetting) printGroup(o *forget.Outcome) error {
 	if len(w.outcomes) > 1 || w.env.settings.Verbose > 0 {
-		w.env.printf("snapshots for (%s):\n", groupName(o.Key))
+		w.env.printf("snapshots for (%s):\n", groupName(o.Key, w.flags.groupBy))
 	}
 	if len(o.Keep) > 0 {
 		w.env.printf("keep %d snapshots:\n", len(o.Keep))
@@ -105,7 +132,7 @@ func (w *forgetting) printGroup(o *forget.Outcome) error {
 }
 
 // groupName says what the snapshots of a group have in common.
-func groupName(k forget.Key) string {
+func groupName(k forget.Key, by forget.GroupBy) string {
 	var parts []string
 	add := func(what string, names ...string) {
 		quoted := make([]string, len(names))
@@ -120,7 +147,7 @@ func groupName(k forget.Key) string {
 	if len(k.Paths) > 0 {
 		add("paths", k.Paths...)
 	}
-	if len(k.Tags) > 0 {
+	if by.Tags { // none of them is a group as well
 		add("tags", k.Tags...)
 	}
 	if k.Series != (repo.Series{}) {

@@ -142,7 +142,7 @@ func TestKilledInits(t *testing.T) {
 			if again.code != exitFatal || !strings.Contains(again.stderr, "a repository exists here already") {
 				t.Errorf("at %+v: init where there is one: %+v", at, again)
 			}
-		case got.code == exitNoRepository && strings.Contains(got.stderr, "\nhint: bluesky init makes one\n"):
+		case got.code == exitNoRepository && strings.Contains(got.stderr, "\nhint: is its disk mounted, and the location right? bluesky init makes a new one\n"):
 			found["none"]++
 			if again != (ending{}) {
 				t.Errorf("at %+v: the next init: %+v", at, again)

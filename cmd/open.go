@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"bluesky/keyring"
 	"bluesky/object"
@@ -210,7 +211,24 @@ func (o *opened) snapshot(ctx context.Context, name string, filter *snapshotFilt
 	if err != nil {
 		return nil, err
 	}
-	return snapshot.Find(list, name)
+	s, err := snapshot.Find(list, name)
+	if id, ok := o.forgotten(name); errors.Is(err, snapshot.ErrNotFound) && ok {
+		return nil, withHint(err, "snapshot %s was forgotten; bluesky undo-forget %[1]s brings it back", id.Short())
+	}
+	return s, err
+}
+
+// forgotten returns the one snapshot whose id begins so that was forgotten, and
+// is not collected yet.
+func (o *opened) forgotten(name string) (id object.ID, ok bool) {
+	found := 0
+	for i := range o.state.Forgotten {
+		if strings.HasPrefix(o.state.Forgotten[i].ID.String(), strings.ToLower(name)) {
+			id = o.state.Forgotten[i].ID
+			found++
+		}
+	}
+	return id, found == 1 && name != ""
 }
 
 // reader reads the objects of a snapshot.

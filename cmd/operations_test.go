@@ -260,6 +260,10 @@ func TestCronJob(t *testing.T) {
 			t.Errorf("%s=%s is nowhere mounted", variable.Name, variable.Value)
 		}
 	}
+	// A secret belongs to root, so 0440 can be read by its group only.
+	if user := pod.GetInt("securityContext.runAsUser"); user == 0 || pod.GetInt("securityContext.fsGroup") != user {
+		t.Errorf("user %d and group %d: the key cannot be read", user, pod.GetInt("securityContext.fsGroup"))
+	}
 	if command := containers[0].Command; len(command) != 3 || !strings.Contains(command[2], "bluesky prune") {
 		t.Errorf("command %q", command)
 	}

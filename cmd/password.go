@@ -20,6 +20,8 @@ var (
 	errPasswordNone     = errors.New("no password is given, and there is no terminal to ask for it")
 )
 
+const hintPassword = "give one with --password-file, --password-command or " + passwordVariable
+
 // password returns the password that source names; the caller owns it and may
 // overwrite it. It is never part of an error.
 //
@@ -80,7 +82,7 @@ func (e *env) readPassword(ctx context.Context, source passwordSource, prompt st
 
 func (e *env) askPassword(ctx context.Context, prompt string) ([]byte, error) {
 	if !e.stdinTerminal {
-		return nil, withHint(errPasswordNone, "give one with --password-file, --password-command or %s", passwordVariable)
+		return nil, withHint(errPasswordNone, "%s", hintPassword)
 	}
 	show := func(text string) { fmt.Fprint(e.stderr, text) }
 	return e.ask(ctx, show, prompt)

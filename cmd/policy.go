@@ -18,8 +18,8 @@ func newPolicyCommand(e *env) *cobra.Command {
 change it, which takes the password.
 
 For the time of the quarantine what forgotten snapshots need stays in the
-repository, whoever prunes: until then bluesky undo-forget brings them back. It is counted
-from the forget, by the times of the storage.`,
+repository, whoever prunes: until then bluesky undo-forget brings them back. It
+is counted from the forget, by the times of the storage.`,
 		Args: noArgs,
 	}
 	cmd.Flags().Var(&quarantine, "quarantine", "keep what forgotten snapshots need for this `duration`, such as 12h or 7d; 0s ends the quarantine")
@@ -27,7 +27,8 @@ from the forget, by the times of the storage.`,
 		if !quarantine.given {
 			return e.showPolicy(cmd.Context())
 		}
-		return e.setPolicy(cmd.Context(), repo.Policy{Quarantine: uint64(quarantine.Duration / time.Second)})
+		seconds := (quarantine.Duration + time.Second - 1) / time.Second // none of it is lost
+		return e.setPolicy(cmd.Context(), repo.Policy{Quarantine: uint64(seconds)})
 	}
 	return cmd
 }

@@ -69,6 +69,18 @@ func addPruneFlags(flags *pflag.FlagSet) *pruneFlags {
 	return f
 }
 
+// givenPruneFlag returns the name of a flag of prune that was given, "" if none was.
+func givenPruneFlag(flags *pflag.FlagSet) (name string) {
+	own := pflag.NewFlagSet("", pflag.ContinueOnError)
+	addPruneFlags(own)
+	flags.Visit(func(flag *pflag.Flag) {
+		if own.Lookup(flag.Name) != nil {
+			name = flag.Name
+		}
+	})
+	return name
+}
+
 // repackValue is the value of --repack.
 type repackValue string
 
@@ -160,8 +172,12 @@ func (e *env) spillDir() string {
 // pruneError adds the next step to an error of pruning.
 func pruneError(err error) error {
 	switch {
+	case errors.Is(err, context.Canceled):
+		return err // what was cut short is not damaged
 	case errors.Is(err, store.ErrPermission):
 		return withHint(err, "who prunes needs the right to list, read, create and delete files in the repository; docs/operations.md has the list")
+	case errors.Is(err, prune.ErrMassDelete):
+		return withHint(err, "bluesky undo-forget lists what was forgotten, and brings it back; if that is what was meant, give --allow-mass-delete")
 	case errors.Is(err, repo.ErrConflict):
 		return withHint(err, "run it again; nothing is lost, and what was copied will be deleted by a later prune")
 	case errors.Is(err, prune.ErrDamaged):

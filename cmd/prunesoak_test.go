@@ -24,7 +24,7 @@ import (
 // as it is, and at the end nothing is left of what is not needed.
 func TestPruneBesideBackups(t *testing.T) {
 	t.Parallel()
-	pruneBesideBackups(t, 15*time.Second, time.Minute, usualEvents)
+	pruneBesideBackups(t, 2*time.Minute, 3*time.Minute, usualEvents)
 }
 
 func TestSoakPrune(t *testing.T) {
@@ -197,7 +197,7 @@ func newPruneCampaign(t *testing.T, random *rand.Rand, wanted []string) *pruneCa
 	var trees []*sharedTree
 	for i, home := range []string{"home0", "home0", "home2", "home3"} {
 		if i < 3 {
-			trees = append(trees, &sharedTree{changingTree: newTree(c.m, fmt.Sprintf("tree%d", i), random)})
+			trees = append(trees, &sharedTree{changingTree: newTree(c.m, fmt.Sprintf("tree%d", i), fork(random))})
 			trees[i].change()
 		}
 		w := &soakWriter{actor: c.actor(home, random), tree: trees[i%3], host: fmt.Sprintf("host%d", i)}
@@ -229,7 +229,12 @@ func newPruneCampaign(t *testing.T, random *rand.Rand, wanted []string) *pruneCa
 func (c *pruneCampaign) actor(home string, random *rand.Rand) *actor {
 	own := *c.m
 	own.home = c.m.mkdir(home)
-	return &actor{&own, c, rand.New(rand.NewPCG(random.Uint64(), 1)), map[string]map[string]int{}, "nothing="}
+	return &actor{&own, c, fork(random), map[string]map[string]int{}, "nothing="}
+}
+
+// fork returns a source for another goroutine.
+func fork(random *rand.Rand) *rand.Rand {
+	return rand.New(rand.NewPCG(random.Uint64(), random.Uint64()))
 }
 
 // missing returns what has not happened and should have.

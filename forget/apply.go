@@ -28,33 +28,44 @@ type Decision struct {
 //   - What is dated is judged among all, by the earlier of its two times. So an
 //     old snapshot that was copied here later has the place that its claim gives
 //     it, and one from the future is as old as the store says.
+//   - What is dated into the future is also judged by its claims, among itself,
+//     and kept if either keeps it. A store whose clock was wrong, or a copy
+//     of it that has lost the times of files, makes honest snapshots look so,
+//     all of one moment.
 //
 // A policy without rules keeps only what is pinned; callers ask [Policy.Empty].
 func Apply(list []Snapshot, p *Policy) Decision {
-	var honest []*entry
+	var honest, future []*entry
 	entries := make([]*entry, len(list))
 	for i := range list {
 		e := &entry{snapshot: &list[i], at: list[i].Effective}
-		if list[i].Dating() == Undated {
+		switch list[i].Dating() {
+		case Undated:
 			honest = append(honest, e)
-		} else if list[i].Claimed.Before(e.at) {
+		case Past:
 			e.at = list[i].Claimed
+		case Future:
+			future = append(future, &entry{snapshot: e.snapshot, at: list[i].Claimed})
 		}
 		entries[i] = e
 	}
-	// Newest first; of those with one time, the last in the log.
-	slices.Reverse(entries)
-	slices.Reverse(honest)
-	newer := func(a, b *entry) int { return compareTimes(b.at, a.at) }
-	slices.SortStableFunc(entries, newer)
-	slices.SortStableFunc(honest, newer)
-
+	for _, part := range [][]*entry{entries, honest, future} {
+		newestFirst(part)
+	}
 	judge(entries, p)
 	if len(honest) < len(entries) {
 		judge(honest, p) // again, and this counts
 	}
+	judge(future, p)
+	claims := make(map[*Snapshot][]string, len(future))
+	for _, e := range future {
+		claims[e.snapshot] = e.reasons
+	}
 	var d Decision
 	for _, e := range entries {
+		if len(e.reasons) == 0 {
+			e.reasons = claims[e.snapshot]
+		}
 		if len(e.reasons) == 0 {
 			d.Remove = append(d.Remove, *e.snapshot)
 			continue
@@ -63,6 +74,13 @@ func Apply(list []Snapshot, p *Policy) Decision {
 		d.Reasons = append(d.Reasons, e.reasons)
 	}
 	return d
+}
+
+// newestFirst sorts entries that are in log order: of those with one time, the
+// last in the log is the first.
+func newestFirst(entries []*entry) {
+	slices.Reverse(entries)
+	slices.SortStableFunc(entries, func(a, b *entry) int { return compareTimes(b.at, a.at) })
 }
 
 // An entry is a snapshot with the time that it is judged by, and the reasons to

@@ -17,9 +17,9 @@ type Outcome struct {
 	Decision
 }
 
-// Decide applies p to each group, and spares the last of each line: nothing but
-// its id makes that go. live are all snapshots that are live, in the groups or
-// not, in log order.
+// Decide applies p to each group, and spares the last of each line. live are all
+// snapshots that are live, in the groups or not, in log order; if it is nil,
+// nothing is spared.
 //
 // The error wraps [ErrNothingLeft] when p keeps nothing of a group, as one that
 // only keeps tags may.

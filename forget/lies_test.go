@@ -298,3 +298,44 @@ func TestMonthsThatLackADay(t *testing.T) {
 		t.Errorf("%d of 3 are kept, and %d of 2", all, fewer)
 	}
 }
+
+// TestAStoreWithoutTimes: where the store's clock was far behind, or its times are
+// lost, at least what the claims alone would keep is kept, and what came while its
+// clock was right is judged by itself.
+func TestAStoreWithoutTimes(t *testing.T) { random(t, 1000, storeWithoutTimes) }
+
+func storeWithoutTimes(t *testing.T, r *rand.Rand) {
+	line, now := testLine(1, 1), time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	wrong := [2]int{r.IntN(20), r.IntN(40)} // from one snapshot to another
+	var log, behind []Snapshot
+	var previous *object.Time
+	for i := range 1 + r.IntN(40) {
+		now = now.Add(time.Duration(1 + r.Int64N(int64(60*time.Hour))))
+		stored := now
+		if i >= wrong[0] && i < wrong[1] {
+			stored = time.Unix(int64(i), 0)
+		}
+		s := Snapshot{ID: object.ID{byte(i)}, Line: line, Generation: uint64(i), Claimed: object.TimeOf(now)}
+		s.Effective = effectiveTime(s.Claimed, object.TimeOf(stored), previous)
+		at := s.Effective
+		previous = &at
+		log = append(log, s)
+		if s.Dating() == Future {
+			s.Effective = s.Claimed
+			behind = append(behind, s)
+		}
+	}
+	policy := randomPolicy(r)
+	kept := idSet(Apply(log, &policy).Keep)
+	for _, s := range Apply(behind, &policy).Keep {
+		if !kept[s.ID] {
+			t.Errorf("%v: %s, of %v, is lost with the time of the store", &policy, s.ID.Short(), s.Claimed.Time())
+		}
+	}
+	undated := slices.DeleteFunc(slices.Clone(log), func(s Snapshot) bool { return s.Dating() != Undated })
+	for _, s := range Apply(undated, &policy).Keep {
+		if !kept[s.ID] {
+			t.Errorf("%v: %s, of %v, is pushed out", &policy, s.ID.Short(), s.Claimed.Time())
+		}
+	}
+}

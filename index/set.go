@@ -268,11 +268,15 @@ func (x *Index) PartLen(part int) int { return x.members[part].rows }
 // unless they are dead.
 func (x *Index) ShowsSegment(part, ordinal int) bool { return x.members[part].shows(uint32(ordinal)) }
 
-// At returns the row at the given place of a part, visible or not.
+// At returns the row at the given place of a part, visible or not. The segment
+// of a row that was changed under the run may be none, which is the zero Segment.
 func (x *Index) At(part, place int) Location {
 	m := &x.members[part]
-	row := m.run.Row(place)
-	return Location{row, m.segment(int(row.Segment)), part, place}
+	at := Location{Row: m.run.Row(place), Part: part, Place: place}
+	if int(at.Row.Segment) < m.run.SegmentCount() {
+		at.Segment = m.segment(int(at.Row.Segment))
+	}
+	return at
 }
 
 // Segment returns a segment of a part by its ordinal, visible or not.

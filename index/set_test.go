@@ -194,6 +194,27 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+// TestChangedUnderTheRun writes a segment that there is not into a row of a run
+// that was verified, as somebody who changes a mapped file may.
+func TestChangedUnderTheRun(t *testing.T) {
+	m := newMaker(1)
+	id := m.id()
+	run := m.run(t, []*pack.Segment{m.segment(t, object.ClassData, id)}, nil)
+	x := New(parts([]*Run{run}, []uint64{1}), nil)
+	for i := range 4 {
+		run.rows[32+i] = 0xff
+	}
+	if x.Has(id) || x.Lookup(id) != nil || x.Remains(id) != nil || x.Shows(0, 0) {
+		t.Error("the row is visible")
+	}
+	if at := x.At(0, 0); at.Segment != (Segment{}) || at.Row.ID != id {
+		t.Errorf("At = %+v", at)
+	}
+	for l := range x.Rows() {
+		t.Errorf("Rows gives %+v", l)
+	}
+}
+
 // TestCandidateTwice gives every id the same fingerprint, so that each run is a
 // candidate many times, and expects each row once.
 func TestCandidateTwice(t *testing.T) {

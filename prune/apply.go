@@ -52,7 +52,7 @@ func (p *Plan) Apply(ctx context.Context, cleaner crypto.Signer, progress Progre
 	if err := deleteCondemned(ctx, p.repo, cleaner, p.options, result, progress); err != nil {
 		return result, errors.Join(err, damaged)
 	}
-	deleted, err := raiseFloor(ctx, p.repo, cleaner, p.options)
+	deleted, err := raiseFloor(ctx, p.repo, cleaner, p.Kept, p.options)
 	result.Deleted += deleted
 	return result, errors.Join(err, damaged)
 }

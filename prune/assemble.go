@@ -38,7 +38,7 @@ func (p *Plan) assemble(ctx context.Context, c *copier) (*assembly, error) {
 		return nil, err
 	}
 	a.clean.Fold = p.state.Generation
-	a.clean.Collected, a.clean.Times = p.collected, p.base.times
+	a.clean.Collected, a.clean.Times = p.collected, p.oldestTimes()
 	for _, id := range p.state.Unfinished() { // ascending
 		if p.expired[id] {
 			a.clean.Expired = append(a.clean.Expired, id)

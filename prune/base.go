@@ -10,7 +10,6 @@ import (
 	"bluesky/pack"
 	"bluesky/refcount"
 	"bluesky/repo"
-	"bluesky/store"
 )
 
 // A base is a state with all that a plan on it needs: what is visible, and what
@@ -73,7 +72,28 @@ func openView(ctx context.Context, r *repo.Repo) (*base, error) {
 		}
 		b.runs = append(b.runs, run)
 	}
-	return b, nil
+	return b, b.checkOnce()
+}
+
+// checkOnce refuses a segment that two runs register: to condemn what is dead in
+// one of them would take away what stands in the other. No writer does that which
+// keeps the rules (R3).
+func (b *base) checkOnce() error {
+	seen := map[pack.Name]int{}
+	for part, run := range b.runs {
+		for i := range run.SegmentCount() {
+			if !b.view.ShowsSegment(part, i) {
+				continue
+			}
+			name := run.Segment(i).Name
+			if first, twice := seen[name]; twice {
+				return fmt.Errorf("%w: segment %s stands in run %s and in run %s; bluesky check says what is affected",
+					ErrDamaged, name, b.runs[first].Name(), run.Name())
+			}
+			seen[name] = part
+		}
+	}
+	return nil
 }
 
 // loadCounts reads the counts of the runs that are counted. One without counts
@@ -87,7 +107,7 @@ func (b *base) loadCounts(ctx context.Context) (*refcount.Counts, error) {
 	}
 	tables, err := b.tables(ctx, b.state.Counts)
 	if err != nil {
-		return nil, err
+		return nil, damaged(err)
 	}
 	counts, err := refcount.LoadCounts(b.repo.Config().ID, tables, counted)
 	if err != nil {
@@ -98,7 +118,7 @@ func (b *base) loadCounts(ctx context.Context) (*refcount.Counts, error) {
 
 // damaged adds what to do about counts that cannot be read.
 func damaged(err error) error {
-	if errors.Is(err, object.ErrCorrupt) || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrShort) || errors.Is(err, store.ErrTooLarge) {
+	if isLost(err) && !errors.Is(err, object.ErrVersion) { // an upgrade reads that
 		return fmt.Errorf("%w: %w; bluesky prune --recount counts anew", ErrDamaged, err)
 	}
 	return err
@@ -109,7 +129,7 @@ func (b *base) tables(ctx context.Context, list []repo.TableRef) ([]refcount.Tab
 	for i, ref := range list {
 		data, err := b.repo.TableBytes(ctx, ref)
 		if err != nil {
-			return nil, damaged(err)
+			return nil, err
 		}
 		tables[i] = refcount.Table{Ref: ref, Data: data}
 	}
@@ -128,10 +148,5 @@ func placeOf(l *index.Location) place { return place{l.Part, l.Place} }
 
 // segmentAt returns a segment of a part, its registered-at resolved.
 func (b *base) segmentAt(part int, ordinal uint32) index.Segment {
-	s := b.runs[part].Segment(int(ordinal))
-	run := &b.state.Runs[part]
-	if s.RegisteredAt == 0 || !run.Cleaned {
-		s.RegisteredAt = max(s.RegisteredAt, run.Generation)
-	}
-	return s
+	return b.view.Segment(part, int(ordinal))
 }

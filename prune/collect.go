@@ -11,15 +11,20 @@ import (
 	"bluesky/repo"
 )
 
-// storeTimes asks the store when generations were created, once each.
+// storeTimes asks the store when generations were created, once each. Those
+// below the floor may be gone: for them it asks about the floor, which is younger.
 type storeTimes struct {
 	repo  *repo.Repo
-	known known
+	floor uint64
+	known map[uint64]time.Time
 }
 
-type known = map[uint64]time.Time
+func newStoreTimes(r *repo.Repo, s *repo.State) *storeTimes {
+	return &storeTimes{r, s.Floor, map[uint64]time.Time{}}
+}
 
 func (s *storeTimes) of(ctx context.Context, generation uint64) (time.Time, error) {
+	generation = max(generation, s.floor)
 	if t, ok := s.known[generation]; ok {
 		return t, nil
 	}
@@ -80,6 +85,7 @@ func (b *base) collect(ctx context.Context, times *storeTimes, options *Options)
 		}
 		ids = append(ids, f.ID)
 	}
+	ids = most(ids, options.room().collected) // those that were forgotten first
 	slices.SortFunc(ids, object.ID.Compare)
 	return ids, kept, nil
 }

@@ -183,9 +183,7 @@ func (c *copier) hold(size int) {
 	c.window = c.window[:0]
 }
 
-func isDamage(err error) bool {
-	return errors.Is(err, object.ErrCorrupt) || errors.Is(err, ErrDamaged)
-}
+func isDamage(err error) bool { return isLost(err) || errors.Is(err, ErrDamaged) }
 
 func (c *copier) readSegment(ctx context.Context, p *Plan, window []item, members []int) error {
 	segment := &window[members[0]].at.Segment

@@ -51,7 +51,7 @@ func deleteCondemned(ctx context.Context, r *repo.Repo, cleaner crypto.Signer, o
 
 // ripe returns the condemned names whose grace is over, in order.
 func ripe(ctx context.Context, r *repo.Repo, state *repo.State, options Options) ([]repo.Name, error) {
-	times := &storeTimes{repo: r, known: known{}}
+	times := newStoreTimes(r, state)
 	var names []repo.Name
 	for name, at := range state.Condemned {
 		if options.Grace > 0 {
@@ -69,9 +69,13 @@ func ripe(ctx context.Context, r *repo.Repo, state *repo.State, options Options)
 	return names, nil
 }
 
-// deleteAll deletes names and returns those that the store has no more.
+// deleteAll deletes names and returns those that the store has no more. Where all
+// are locked or a right is missing, all fail for one reason: the error has the first
+// of them, and their number.
 func deleteAll(ctx context.Context, st *store.Store, names []repo.Name, progress Progress) (gone []repo.Name, failed error) {
 	var mu sync.Mutex
+	var first repo.Name
+	failures := 0
 	var g errgroup.Group
 	g.SetLimit(deleters)
 	for _, name := range names {
@@ -80,7 +84,9 @@ func deleteAll(ctx context.Context, st *store.Store, names []repo.Name, progress
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				failed = errors.Join(failed, fmt.Errorf("delete %s: %w", name, err))
+				if failures++; failures == 1 || name.Compare(first) < 0 {
+					first, failed = name, fmt.Errorf("delete %s: %w", name, err)
+				}
 				return nil
 			}
 			gone = append(gone, name)
@@ -90,6 +96,9 @@ func deleteAll(ctx context.Context, st *store.Store, names []repo.Name, progress
 	}
 	_ = g.Wait() // the functions return none
 	slices.SortFunc(gone, repo.Name.Compare)
+	if failures > 1 {
+		failed = fmt.Errorf("%d of %d files could not be deleted, the first: %w", failures, len(names), failed)
+	}
 	return gone, failed
 }
 

@@ -5,21 +5,24 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 
+	"bluesky/object"
 	"bluesky/repo"
 )
 
 // raiseFloor lets go of the generations that are older than 30 days, have a
-// newer checkpoint, and are counted: it commits the floor and then deletes what is
-// below, but never generation 0. A prune that was stopped in between is finished by
-// the next one, which finds in a listing what is left.
-func raiseFloor(ctx context.Context, r *repo.Repo, cleaner crypto.Signer, options Options) (deleted uint64, err error) {
+// newer checkpoint, are counted, and whose age nobody asks for: it commits the
+// floor and then deletes what is below, but never generation 0. A prune that was
+// stopped in between is finished by the next one, which finds in a listing what is
+// left.
+func raiseFloor(ctx context.Context, r *repo.Repo, cleaner crypto.Signer, kept []object.ID, options Options) (deleted uint64, err error) {
 	state, err := r.Refresh(ctx)
 	if err != nil {
 		return 0, err
 	}
-	times := &storeTimes{repo: r, known: known{}}
-	floor, err := newFloor(ctx, state, times, options)
+	times := newStoreTimes(r, state)
+	floor, err := newFloor(ctx, state, times, kept, options)
 	if err != nil {
 		return 0, err
 	}
@@ -45,11 +48,11 @@ const floorStep = 64
 
 // newFloor returns the highest floor that the rules allow, that of the state if
 // it is not worth a generation. The times of generations ascend, so it bisects.
-func newFloor(ctx context.Context, state *repo.State, times *storeTimes, options Options) (uint64, error) {
+func newFloor(ctx context.Context, state *repo.State, times *storeTimes, kept []object.ID, options Options) (uint64, error) {
 	if state.Checkpoint == nil {
 		return state.Floor, nil
 	}
-	low, high := max(state.Floor, 1), min(state.Fold, state.Checkpoint.Number)
+	low, high := max(state.Floor, 1), min(state.Fold, state.Checkpoint.Number, waiting(state, kept))
 	for low < high { // the newest that is old enough is in [low, high]
 		middle := low + (high-low+1)/2
 		t, err := times.of(ctx, middle)
@@ -66,6 +69,27 @@ func newFloor(ctx context.Context, state *repo.State, times *storeTimes, options
 		return state.Floor, nil
 	}
 	return low, nil
+}
+
+// waiting returns the oldest generation whose age is still asked for: that of a
+// forget, until its quarantine is over, of a clean, until its grace is, or of a
+// snapshot without an effective time. Kept are snapshots that wait for nothing.
+func waiting(state *repo.State, kept []object.ID) uint64 {
+	oldest := state.Generation
+	for i := range state.Forgotten {
+		if f := &state.Forgotten[i]; !slices.Contains(kept, f.ID) {
+			oldest = min(oldest, f.At)
+		}
+	}
+	for snap := range state.AllSnapshots() {
+		if snap.Effective == nil {
+			oldest = min(oldest, snap.Generation)
+		}
+	}
+	for _, at := range state.Condemned {
+		oldest = min(oldest, at)
+	}
+	return oldest
 }
 
 func deleteBelow(ctx context.Context, r *repo.Repo, floor uint64) (deleted uint64, err error) {

@@ -49,3 +49,39 @@ func TestFloor(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestQuarantineBeyondFloor has a quarantine that is longer than generations
+// stay: what was forgotten waits for all of it, and nobody for what is not there.
+func TestQuarantineBeyondFloor(t *testing.T) {
+	const day = 24 * time.Hour
+	b := newBed(t, 1)
+	if _, err := b.open().SetPolicy(t.Context(), admin, repo.Policy{Quarantine: 60 * 24 * 3600}); err != nil {
+		t.Fatal(err)
+	}
+	current := b.newTree(2, 2)
+	b.forget(b.backUp(current))
+	for range 75 {
+		current = b.change(current, 1)
+		b.backUp(current)
+	}
+	after := func(days time.Duration) {
+		t.Helper()
+		options := tight
+		options.Now = func() time.Time { return time.Now().Add(days * day) }
+		b.prune(options)
+	}
+	for _, days := range []time.Duration{40, 40, 41, 59} {
+		after(days)
+	}
+	if n := len(b.open().State().Forgotten); n != 1 {
+		t.Fatalf("%d snapshots are in quarantine, want 1", n)
+	}
+	after(61)
+	if n := len(b.open().State().Forgotten); n != 0 {
+		t.Errorf("%d snapshots are in quarantine when it is over", n)
+	}
+	after(62)
+	if floor := b.open().State().Floor; floor < floorStep {
+		t.Errorf("the floor is %d", floor)
+	}
+}

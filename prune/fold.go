@@ -311,13 +311,24 @@ func (f *folded) hasSegment(part int, wanted func(*index.Segment) bool) bool {
 }
 
 // findSpare looks for copies in some segments of a part that are not homes.
+// Their objects may have died while somebody could build on these copies, and
+// were left alone for that.
 func (f *folded) findSpare(part int, wanted func(*index.Segment) bool) error {
 	for row := range f.runs[part].Len() {
 		if !f.view.Shows(part, row) {
 			continue
 		}
-		if at := f.view.At(part, row); wanted(&at.Segment) && placeOf(f.home(at.Row.ID)) != placeOf(&at) {
-			f.addSpare(&at)
+		at := f.view.At(part, row)
+		if !wanted(&at.Segment) {
+			continue
+		}
+		home := f.home(at.Row.ID)
+		if placeOf(home) == placeOf(&at) {
+			continue
+		}
+		f.addSpare(&at)
+		if err := f.zero(home); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -11,8 +11,6 @@ const (
 	// mergeGrowth: a run is merged with those smaller than it unless it is more than
 	// so many times as large as all of them.
 	mergeGrowth = 4
-	// mergeMax is the most rows of a merged run, 256 MiB of them.
-	mergeMax = 4 << 20
 )
 
 // merges returns the parts whose rows are written into the new run: small runs,
@@ -20,13 +18,16 @@ const (
 func (p *Plan) merges() map[int]bool {
 	live := p.liveRows()
 	chosen := map[int]bool{}
+	room := p.options.room()
 	var rest []int
 	for part, run := range p.runs {
 		switch {
+		case len(chosen) == room.merged:
 		case live[part] == 0 && p.emptied(part):
 			chosen[part] = true
-		case live[part] < run.Len()/2 && live[part] < mergeMax:
+		case live[part] < run.Len()/2 && live[part] <= room.rows:
 			chosen[part] = true
+			room.rows -= live[part]
 		default:
 			rest = append(rest, part)
 		}
@@ -34,12 +35,12 @@ func (p *Plan) merges() map[int]bool {
 	slices.SortStableFunc(rest, func(a, b int) int { return cmp.Compare(live[a], live[b]) })
 	n, sum := 0, 0
 	for _, part := range rest {
-		if n > 0 && (live[part] > mergeGrowth*sum || sum+live[part] > mergeMax) {
+		if n > 0 && (live[part] > mergeGrowth*sum || sum+live[part] > room.rows) {
 			break
 		}
 		n, sum = n+1, sum+live[part]
 	}
-	if n >= mergeAt {
+	if n = min(n, room.merged-len(chosen)); n >= mergeAt {
 		for _, part := range rest[:n] {
 			chosen[part] = true
 		}

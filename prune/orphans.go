@@ -30,6 +30,9 @@ func (b *base) findOrphans(ctx context.Context, p *Plan, options *Options, progr
 			if options.Instant || old(now, entry.ModTime) {
 				orphans = append(orphans, name)
 			}
+			if len(orphans) == options.room().orphans {
+				return orphans, nil
+			}
 		}
 	}
 	return orphans, nil // in order: listings are

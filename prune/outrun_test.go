@@ -6,8 +6,12 @@ import (
 	"testing"
 
 	"bluesky/object"
+	"bluesky/pack"
 	"bluesky/repo"
 	"bluesky/store"
+	"bluesky/store/fault"
+
+	"gocloud.dev/blob"
 )
 
 // Who appends behind a state whose runs a cleaner has replaced and deleted was
@@ -92,4 +96,80 @@ func TestEditsOfWhatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("forget", second, "is pinned")
+}
+
+// TestQuarantineComesFirst: who asks for a quarantine while a prune is under way
+// has it from then on.
+func TestQuarantineComesFirst(t *testing.T) {
+	b := newBed(t, 1)
+	b.backUp(b.newTree(2, 2))
+	b.forget(b.backUp(b.newTree(2, 2)))
+	plan, err := NewPlan(t.Context(), b.open(), tight, nil)
+	if err != nil || plan.Snapshots != 1 {
+		t.Fatalf("%d snapshots are to be collected; %v", plan.Snapshots, err)
+	}
+	if _, err := b.open().SetPolicy(t.Context(), admin, repo.Policy{Quarantine: 3600}); err != nil {
+		t.Fatal(err)
+	}
+	result, err := plan.Apply(t.Context(), cleaner, nil)
+	if err != nil || result.Snapshots != 0 || len(b.open().State().Forgotten) != 1 {
+		t.Errorf("%d snapshots were collected; %v", result.Snapshots, err)
+	}
+	b.live()
+}
+
+// A bucket that is out of reach is no damage.
+func TestUnreachableIsNoDamage(t *testing.T) {
+	bucket := fault.New()
+	b := newBedIn(t, store.NewImpatient(blob.NewBucket(bucket), "memory"), 1, 65536)
+	b.forget(b.backUp(b.newTree(4, 4)))
+	b.backUp(b.newTree(4, 4))
+	want := func(damage bool) {
+		t.Helper()
+		_, err := NewPlan(t.Context(), b.open(), tight, nil)
+		if err == nil || errors.Is(err, ErrDamaged) != damage {
+			t.Errorf("damage %v: got %v", damage, err)
+		}
+	}
+	bucket.Inject(fault.Rules(fault.Rule{Prefix: "seg/", Effect: fault.Refuse}))
+	want(false)
+	bucket.Inject(nil)
+	for _, key := range bucket.Objects.Keys("seg/") {
+		bucket.Objects.Remove(key)
+	}
+	want(true)
+}
+
+// A victim whose file is too short is left alone, and all else is cleaned.
+func TestShortVictim(t *testing.T) {
+	bucket := fault.New()
+	b := newBedIn(t, store.NewImpatient(blob.NewBucket(bucket), "memory"), 1, 65536)
+	current := b.newTree(30, 20)
+	var ids []object.ID
+	for range 4 {
+		ids = append(ids, b.backUp(current))
+		current = b.change(current, 40)
+	}
+	b.forget(ids[:3]...)
+	plan, err := NewPlan(t.Context(), b.open(), tight, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var short *segment
+	for _, s := range plan.victims {
+		if len(s.copies) > 0 && s.Class == object.ClassData {
+			short = s
+		}
+	}
+	key := segmentName(short.Name).Key()
+	whole := bucket.Objects.Get(key)
+	head := int(short.HeaderLength) + pack.PreludeSize
+	bucket.Objects.Set(key, whole[:head+10])
+	result, err := plan.Apply(t.Context(), cleaner, nil)
+	if !errors.Is(err, ErrDamaged) || result == nil || len(result.DamagedCopies) != 1 || result.Deleted == 0 {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	bucket.Objects.Set(key, whole)
+	b.prune(tight)
+	b.sound()
 }

@@ -81,7 +81,7 @@ func NewPlan(ctx context.Context, r *repo.Repo, options Options, progress Progre
 }
 
 func (b *base) plan(ctx context.Context, options Options, progress Progress) (*Plan, error) {
-	times := &storeTimes{repo: b.repo, known: known{}}
+	times := newStoreTimes(b.repo, b.state)
 	if err := b.expire(ctx, times, &options); err != nil {
 		return nil, err
 	}
@@ -120,8 +120,7 @@ func (b *base) plan(ctx context.Context, options Options, progress Progress) (*P
 func (p *Plan) guard() error {
 	before := p.total.live + p.deadBytes
 	if !p.options.AllowMassDelete && p.deadBytes > before/2 {
-		return fmt.Errorf("%w: %d of %d bytes; look at bluesky snapshots, take it back with bluesky undo-forget, or give --allow-mass-delete",
-			ErrMassDelete, p.deadBytes, before)
+		return fmt.Errorf("%w: %d of %d bytes", ErrMassDelete, p.deadBytes, before)
 	}
 	return nil
 }
@@ -133,10 +132,7 @@ func (p *Plan) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dead := p.locate(found)
-	if len(dead) > maxVictims {
-		dead = dead[:maxVictims]
-	}
+	dead := most(p.locate(found), p.options.room().victims)
 	p.condemn(dead)
 	if p.options.NoRepack {
 		return nil
@@ -156,7 +152,8 @@ func (p *Plan) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.condemn(p.within(append(chosen, enough(wasteful, unused, limit)...)))
+	chosen = append(chosen, enough(wasteful, unused, limit)...)
+	p.condemn(most(p.within(chosen), p.options.room().victims-len(dead)))
 	return nil
 }
 
@@ -179,10 +176,6 @@ func enough(list []*segment, unused, limit uint64) []*segment {
 	}
 	return slices.DeleteFunc(slices.Clone(list[:n]), func(s *segment) bool { return stays[s] })
 }
-
-// maxVictims is how many segments one clean condemns at most: their names fit
-// into a generation.
-const maxVictims = 100_000
 
 // condemn makes segments victims.
 func (p *Plan) condemn(list []*segment) {

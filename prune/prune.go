@@ -57,6 +57,8 @@ type Options struct {
 	// [RecountOptions].
 	Folder string
 	Now    func() time.Time
+
+	most room // for one clean; zero is the usual
 }
 
 // A Limit is a number of bytes, or a share of what the repository takes.

@@ -8,7 +8,6 @@ import (
 	"bluesky/object"
 	"bluesky/refcount"
 	"bluesky/repo"
-	"bluesky/store"
 )
 
 // openAnew is openBase without the stored counts and space map: both are made
@@ -23,7 +22,7 @@ func openAnew(ctx context.Context, r *repo.Repo, folder string, progress Progres
 	b.anew = true
 	options := RecountOptions{Fold: b.state.Generation, Folder: folder}
 	tally, err := Recount(ctx, r.Store(), View{b.state, b.runs, b.view}, options, progress)
-	if errors.Is(err, ErrRecount) || errors.Is(err, object.ErrCorrupt) || errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, ErrRecount) || isLost(err) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err != nil {

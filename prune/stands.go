@@ -11,12 +11,13 @@ import (
 )
 
 // stands reports whether the clean says the same on a later state (R4): no
-// other clean came in between, nothing was brought back, no session that it ends
-// or that had ended has gone on, and nothing that was registered or added names an
-// object that it kills or moves, nor brings another copy of one.
+// other clean came in between, nothing was brought back, the policy is the same,
+// no session that it ends or that had ended has gone on, and nothing that was
+// registered or added names an object that it kills or moves, nor brings another
+// copy of one.
 func (a *assembly) stands(ctx context.Context, state *repo.State) (bool, error) {
 	if state.Fold != a.state.Fold || !slices.Equal(state.Marks, a.state.Marks) || len(state.Runs) < len(a.state.Runs) ||
-		len(state.Condemned) < len(a.state.Condemned) {
+		len(state.Condemned) < len(a.state.Condemned) || state.Policy != a.state.Policy {
 		return false, nil
 	}
 	for i := range a.state.Runs {

@@ -134,7 +134,7 @@ func (r *Repo) replay(ctx context.Context, s *State, last uint64, ref *Checkpoin
 }
 
 // passOverVoid returns s after a generation that is not valid, if the admin has
-// healed it with a void in the next one; else what is wrong with it.
+// healed it with a void in the next one; else what is wrong with it. It needs r.mu.
 func (r *Repo) passOverVoid(ctx context.Context, s *State, data []byte, last uint64, invalid error) (*State, error) {
 	n := s.Generation + 1
 	if n < last {

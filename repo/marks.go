@@ -44,11 +44,7 @@ func (r *Repo) marksOf(ctx context.Context, s *State, parts []index.Part) (*refc
 			r.tables[ref.Name] = data
 		}
 	}
-	marks, err := refcount.LoadMarks(r.config.ID, tables, shapes)
-	if err != nil {
-		return nil, fmt.Errorf("marks: %w", err)
-	}
-	return marks, nil
+	return refcount.LoadMarks(r.config.ID, tables, shapes)
 }
 
 // TableBytes reads a table whose hash covers all of it, from the cache of this
