@@ -2,6 +2,7 @@
 # make lint        gofmt, go vet, staticcheck
 # make fuzz        every fuzz target for FUZZTIME
 # make bench       bluesky beside other backup programs, see bench/README.md
+# make benchprune  what forget and prune take, and what prunes rewrite
 # make microbench  the benchmarks of the packages
 # make mutants     break the program on purpose, one rule at a time: a test fails
 # make soak        the long campaigns, TestSoak…, and every fuzz target, for SOAKTIME each
@@ -10,7 +11,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := build
-.PHONY: build test deps lint fuzz bench microbench mutants soak
+.PHONY: build test deps lint fuzz bench benchprune microbench mutants soak
 
 GO ?= go
 PKG ?= ./...
@@ -75,6 +76,19 @@ bench: build
 	$(GO) build -o bin/bench ./bench
 	bin/bench -tools bluesky=bin/bluesky,restic,kopia,borg -out bin/bench.md $(BENCH)
 	cat bin/bench.md
+
+# TOOLS names the other programs, as name or name=path; ROUNDS says how often each
+# program prunes each tree; BENCH has flags, such as -dir for a folder to work in.
+TOOLS ?= restic,kopia,borg
+ROUNDS ?= 3
+benchprune: build
+	$(GO) build -o bin/bench ./bench
+	bin/bench -n $(ROUNDS) -phases forget,prune -tools bluesky=bin/bluesky,$(TOOLS) -out bin/prune.md $(BENCH)
+	bin/bench -history 30 -tools bluesky=bin/bluesky,$(TOOLS) -out bin/history.md $(BENCH)
+	$(GO) test ./prune -run '^TestProportion$$' -v -bench '^BenchmarkWaste$$' -benchtime 3x >bin/steps.txt
+	$(GO) test ./prune -run '^$$' -v -bench '^BenchmarkSteps$$' -benchtime 1x >>bin/steps.txt
+	cat bin/prune.md bin/history.md
+	grep -E '×, |^Benchmark.*/op|: .* s; |die, ' bin/steps.txt
 
 microbench:
 	$(GO) test -run '^$$' -bench . -benchmem $(PKG)

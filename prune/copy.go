@@ -30,6 +30,7 @@ type copier struct {
 	outputs []*output
 	where   map[object.ID]copied
 	rand    func() (pack.Name, error)
+	window  []byte // sealed bytes of the objects that are held; the next ones overwrite them
 
 	Read, Written uint64 // bytes
 	Requests      uint64
@@ -45,10 +46,12 @@ type copied struct {
 }
 
 // coalesceReads says what one read of a victim takes. Gaps are dead bytes.
-var coalesceReads = pack.Coalesce{Gap: 128 << 10, Max: 8 << 20}
+var coalesceReads = pack.Coalesce{Gap: 128 << 10, Max: 4 << 20}
 
-// windowBytes bounds how much of live objects is held before it is written.
-const windowBytes = 32 << 20
+// windowBytes is how much of live objects is held before it is written, but for
+// one that is larger. More need fewer requests where the order of the copies is
+// not that of the victims, and more memory.
+const windowBytes = 16 << 20
 
 // copy copies what has to be copied of the victims of p, and was not yet, in
 // the order in which the newest snapshot refers to it.
@@ -64,7 +67,7 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 	progress.Phase("copy live objects", total)
 	late := p.deadline()
 	for _, class := range []object.Class{object.ClassData, object.ClassMeta} {
-		w := &writer{copier: c, class: class, builder: pack.NewBuilder(p.repo.Config().ID, class, int(p.target(class))), known: p.state.Generation}
+		w := &writer{copier: c, class: class, builder: pack.NewBuilder(p.repo.Config().ID, class, p.copyTarget(class)), known: p.state.Generation}
 		for window := range c.windows(p.order(class, places)) {
 			if late() {
 				break
@@ -88,6 +91,17 @@ func (c *copier) copy(ctx context.Context, p *Plan, progress Progress) error {
 		}
 	}
 	return nil
+}
+
+// copyTarget returns how large segments of copies become, in bytes: for data half
+// of what backups fill. What is copied lay where things die, and will lie there
+// again. The shares that are dead differ the more the fewer objects there are in
+// a segment, and the next prunes find emptier ones: docs/decisions.md, "Prune".
+func (p *Plan) copyTarget(class object.Class) int {
+	if class == object.ClassData {
+		return int(p.target(class) / 2)
+	}
+	return int(p.target(class))
 }
 
 // deadline returns whether the time that the options give to copying is over.
@@ -116,13 +130,13 @@ func (c *copier) windows(objects []index.Location) func(func([]item) bool) {
 			if _, done := c.where[l.Row.ID]; done || c.Failed[l.Segment.Name] != nil {
 				continue
 			}
-			window = append(window, item{at: l})
-			if size += uint64(l.Row.Length); size >= windowBytes {
+			if size += uint64(l.Row.Length); size > windowBytes && len(window) > 0 {
 				if !yield(window) {
 					return
 				}
-				window, size = nil, 0
+				window, size = nil, uint64(l.Row.Length)
 			}
+			window = append(window, item{at: l})
 		}
 		if len(window) > 0 {
 			yield(window)
@@ -131,17 +145,21 @@ func (c *copier) windows(objects []index.Location) func(func([]item) bool) {
 }
 
 // read fills in the sealed bytes of a window, each segment in order of
-// offsets, with the refs that its header says.
+// offsets, with the refs that its header says. The bytes are valid until the
+// next read.
 func (c *copier) read(ctx context.Context, p *Plan, window []item) ([]item, error) {
 	bySegment := map[pack.Name][]int{}
 	var names []pack.Name
+	size := 0
 	for i := range window {
+		size += int(window[i].at.Row.Length)
 		name := window[i].at.Segment.Name
 		if bySegment[name] == nil {
 			names = append(names, name)
 		}
 		bySegment[name] = append(bySegment[name], i)
 	}
+	c.hold(size)
 	for _, name := range names {
 		if err := c.readSegment(ctx, p, window, bySegment[name]); err != nil {
 			if ctx.Err() != nil || !isDamage(err) {
@@ -151,6 +169,18 @@ func (c *copier) read(ctx context.Context, p *Plan, window []item) ([]item, erro
 		}
 	}
 	return window, nil
+}
+
+// hold makes room for size bytes. What is nearly a whole window gets the memory
+// of one, so that the next windows fit into it too.
+func (c *copier) hold(size int) {
+	if cap(c.window) < size {
+		if size > windowBytes/2 {
+			size = max(size, windowBytes)
+		}
+		c.window = make([]byte, 0, size)
+	}
+	c.window = c.window[:0]
 }
 
 func isDamage(err error) bool { return isLost(err) || errors.Is(err, ErrDamaged) }
@@ -183,7 +213,9 @@ func (c *copier) readSegment(ctx context.Context, p *Plan, window []item, member
 			return nil
 		}
 		w.sealed, w.session = got.Object, got.Session
-		w.sealed.Refs, w.sealed.Bytes = slices.Clone(got.Object.Refs), slices.Clone(got.Object.Bytes)
+		start := len(c.window)
+		c.window = append(c.window, got.Object.Bytes...)
+		w.sealed.Refs, w.sealed.Bytes = slices.Clone(got.Object.Refs), c.window[start:]
 		return nil
 	})
 	return errors.Join(err, damaged)

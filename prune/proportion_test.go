@@ -197,31 +197,50 @@ func (p *proportion) log(t *testing.T, title string) {
 	}
 }
 
-// TestProportion: what a prune moves follows what died, not the repository. Where
-// nothing may stay unused it follows the number of segments in which something
-// died.
-func TestProportion(t *testing.T) {
-	limits := []struct {
-		name  string
-		limit Limit
-	}{
-		{"5 % unused", Limit{Percent: 5, IsPercent: true}},
-		{"nothing unused", Limit{}},
+// fill forgets the oldest snapshots, one after the other, and copies nothing,
+// until so much is unused as limit allows.
+func (h *host) fill(limit Limit) {
+	options := tight
+	options.NoRepack = true
+	for full := false; !full; {
+		h.forget(h.snapshots[0])
+		h.snapshots = h.snapshots[1:]
+		r := h.clean(options)
+		full = r.UnusedLeft >= limit.bytes(r.ObjectBytes-r.DeadBytes)
 	}
+}
+
+// TestProportion: what a prune moves follows what died, not the repository: where
+// it need not copy, and where it has to because as much is unused as may be. Where
+// nothing may stay unused it follows the segments in which something died.
+func TestProportion(t *testing.T) {
 	small, large := newHost(t, 1), newHost(t, 10)
-	for _, tt := range limits {
-		one := small.forgetOldest(8, tt.limit)
-		one.log(t, "1×, "+tt.name)
-		ten := large.forgetOldest(8, tt.limit)
-		ten.log(t, "10×, "+tt.name)
-		if tt.limit.IsPercent && (ten.perDead() > 2*one.perDead() || ten.requests > 2*one.requests) {
+	play := func(title string, limit Limit) (one, ten *proportion) {
+		one, ten = small.forgetOldest(8, limit), large.forgetOldest(8, limit)
+		one.log(t, "1×, "+title)
+		ten.log(t, "10×, "+title)
+		return one, ten
+	}
+	follows := func(one, ten *proportion) {
+		t.Helper()
+		if ten.perDead() > 2*one.perDead() || ten.requests > 2*one.requests {
 			t.Errorf("ten times the repository makes a prune move %.1f bytes for each that died instead of %.1f, in %.1f requests instead of %.1f",
 				ten.perDead(), one.perDead(), ten.requests, one.requests)
 		}
 	}
+	follows(play("5 % may be unused, and less is", Limit{Percent: 5, IsPercent: true}))
+	limit := Limit{Percent: 2, IsPercent: true}
+	small.fill(limit)
+	large.fill(limit)
+	one, ten := play("2 % may be unused, and are", limit)
+	if one.copied == 0 || ten.copied == 0 {
+		t.Error("nothing was copied")
+	}
+	follows(one, ten)
+	play("nothing may be unused", Limit{})
 	for _, h := range []*host{small, large} {
 		h.folders = repo.Options{StateDir: t.TempDir(), CacheDir: t.TempDir()}
-		h.forgetOldest(1, limits[0].limit).log(t, "the first time on another host")
+		h.forgetOldest(1, limit).log(t, "the first time on another host")
 		h.live()
 		h.sound()
 	}

@@ -1,10 +1,11 @@
 package prune
 
 import (
-	"os"
 	"runtime"
 	"testing"
 	"time"
+
+	"bluesky/store/fault"
 )
 
 // TestRecountSynthetic: the formula gives a sound repository, counted in parts
@@ -46,7 +47,7 @@ func TestRecountSynthetic(t *testing.T) {
 // TestSyntheticFold: what a cleaner counts of it is what a recount says.
 func TestSyntheticFold(t *testing.T) {
 	s := newSynthetic(4_000, 3)
-	b := s.base(t)
+	b := s.base(t, fault.New())
 	f, err := b.fold(t.Context(), nil, NoProgress{})
 	if err != nil {
 		t.Fatal(err)
@@ -121,18 +122,8 @@ func TestRecountMemory(t *testing.T) {
 
 // BenchmarkRecount counts a repository of a million objects. The headers are
 // made as they are read, which is about a third of the time.
-func BenchmarkRecount(b *testing.B) { benchmarkRecount(b, 1_000_000, 16) }
-
-// BenchmarkRecountTenMillion does ten million, where BLUESKY_SOAK is set.
-func BenchmarkRecountTenMillion(b *testing.B) {
-	if os.Getenv("BLUESKY_SOAK") == "" {
-		b.Skip("BLUESKY_SOAK is not set")
-	}
-	benchmarkRecount(b, 10_000_000, 40)
-}
-
-func benchmarkRecount(b *testing.B, objects, backups int) {
-	s := newSynthetic(objects, backups)
+func BenchmarkRecount(b *testing.B) {
+	s := newSynthetic(1_000_000, 16)
 	v := s.view(b)
 	folder := b.TempDir()
 	peak := &heapProgress{}

@@ -19,7 +19,6 @@ import (
 	"bluesky/refcount"
 	"bluesky/repo"
 	"bluesky/store"
-	"bluesky/store/fault"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
@@ -284,11 +283,11 @@ func (s *synthetic) view(tb testing.TB) View {
 }
 
 // base makes what a plan stands on: a repository whose segments have headers,
-// and whose state is that of view.
-func (s *synthetic) base(tb testing.TB) *base {
+// and whose state is that of view. All else is in bucket.
+func (s *synthetic) base(tb testing.TB, bucket driver.Bucket) *base {
 	tb.Helper()
 	v := s.view(tb)
-	st := store.New(blob.NewBucket(&synBucket{fault.New(), s}), "synthetic")
+	st := store.New(blob.NewBucket(&synBucket{bucket, s}), "synthetic")
 	tb.Cleanup(func() { st.Close() })
 	creation, err := repo.Prepare(tb.Context(), st, repo.DefaultConfig(synRepository, testTime))
 	if err == nil {
@@ -315,9 +314,9 @@ func (s *synthetic) base(tb testing.TB) *base {
 	return b
 }
 
-// A synBucket has the headers of a synthetic in seg/, and a memory for the rest.
+// A synBucket has the headers of a synthetic in seg/, and a bucket for the rest.
 type synBucket struct {
-	*fault.Bucket
+	driver.Bucket
 	of *synthetic
 }
 
