@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"bluesky/object"
 	"bluesky/pack"
@@ -171,5 +172,34 @@ func TestShortVictim(t *testing.T) {
 	}
 	bucket.Objects.Set(key, whole)
 	b.prune(tight)
+	b.sound()
+}
+
+// Two cleaners find the same orphan in a repository that nobody has written to.
+// The slower one sees that it is condemned.
+func TestOrphanOfTwoCleaners(t *testing.T) {
+	b := newBed(t, 3)
+	orphan := pack.Name{1}
+	if err := b.store.PutNew(t.Context(), orphan.Key(), []byte("something")); err != nil {
+		t.Fatal(err)
+	}
+	both := instant
+	both.Grace = time.Hour // so the file stays, and its name condemned
+	var plans [2]*Plan
+	for i := range plans {
+		var err error
+		if plans[i], err = NewPlan(t.Context(), b.open(), both, nil); err != nil {
+			t.Fatal(err)
+		}
+		if plans[i].Orphans == 0 {
+			t.Fatal("there is no orphan")
+		}
+	}
+	for i, p := range plans {
+		if _, err := p.Apply(t.Context(), cleaner, nil); err != nil {
+			t.Errorf("cleaner %d: %v", i, err)
+		}
+	}
+	b.prune(instant)
 	b.sound()
 }

@@ -63,10 +63,14 @@ func (a *assembly) stillForgotten(state *repo.State) bool {
 }
 
 // condemns reports whether the clean condemns what was taken for an orphan and
-// has been registered since.
+// has been registered since, or condemned: before anything is counted, a clean of
+// another cleaner cannot be told by the fold.
 func (a *assembly) condemns(state *repo.State) bool {
 	gone := make(map[repo.Name]bool, len(a.clean.Condemned))
 	for _, name := range a.clean.Condemned {
+		if _, twice := state.Condemned[name]; twice {
+			return true
+		}
 		gone[name] = true
 	}
 	if c := state.Checkpoint; c != nil && gone[repo.CheckpointNamed(c.Name)] {
