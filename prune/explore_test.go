@@ -210,7 +210,7 @@ func (e *execution) play() bool {
 			} else if e.goesOn(e.current) {
 				e.preempted++
 			}
-		} else if free && (e.current < 0 || e.matters(d.actor)) {
+		} else if free && (!e.goesOn(e.current) || e.matters(d.actor)) {
 			if e.visited() {
 				return false
 			}

@@ -39,6 +39,23 @@ func scenarios() []scenario {
 	}
 }
 
+// everybody is all who can be at work at once. One after the other they are in
+// every order; what they do to each other in between, the scenarios of two and
+// three show.
+func everybody() scenario {
+	return scenario{
+		"everybody", []job{backsUp(plantA, 0), backsUp(plantB, 0), forgetsNth(0)},
+		[]actor{
+			{name: "writer", jobs: []job{backsUp(plantA, 1)}},
+			{name: "second writer", jobs: []job{backsUp(plantA2, 0)}},
+			{name: "cleaner", jobs: []job{prunes(instant)}},
+			{name: "second cleaner", jobs: []job{prunes(tight)}},
+			{name: "user", jobs: []job{remembersNth(0), forgetsNth(1)}},
+			{name: "reader", jobs: []job{reads}},
+		},
+	}
+}
+
 // The scopes within which scenarios are explored. docs/testing.md has the numbers.
 var (
 	// switched: once, anywhere, another process goes on.
@@ -49,6 +66,8 @@ var (
 	both = bounds{preemptions: 1, faults: 1}
 	// twice: two switches.
 	twice = bounds{preemptions: 2}
+	// unswitched: processes take turns, in every order.
+	unswitched = bounds{}
 )
 
 // run explores a scenario and fails with the operations that lead to a problem.
@@ -84,6 +103,9 @@ func TestModel(t *testing.T) {
 			}
 		})
 	}
+	if !raceEnabled && !t.Failed() {
+		t.Run("everybody", func(t *testing.T) { met.addAll(everybody().run(t, unswitched).met) })
+	}
 	met.log(t)
 	if !raceEnabled && !t.Failed() {
 		met.want(t, metMoves, metMerges, metRescues, metTwice, metCollects, metReturns, metExpires, metOrphans, metStands, metAgain)
@@ -97,11 +119,12 @@ func TestSoakModel(t *testing.T) {
 	scopes := []struct {
 		name string
 		bounds
-	}{{"one fault", struck1}, {"two switches", twice}, {"a switch and a fault", both}}
-	left := len(scopes) * len(scenarios())
+	}{{"one switch", switched}, {"one fault", struck1}, {"two switches", twice}, {"a switch and a fault", both}}
+	all := append(scenarios(), everybody())
+	left := len(scopes) * len(all)
 	for _, scope := range scopes {
 		t.Run(scope.name, func(t *testing.T) {
-			for _, s := range scenarios() {
+			for _, s := range all {
 				t.Run(s.name, func(t *testing.T) {
 					b := scope.bounds
 					b.until = time.Now().Add(time.Until(end) / time.Duration(left))
