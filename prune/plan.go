@@ -19,6 +19,8 @@ import (
 // It holds the change of the counts (about 20 bytes for each count that changes,
 // 2 for each row of a new run), the dead rows as bitmaps, 64 bytes for each segment
 // that changes, 32 for each name of the bucket, and 16 for each object to copy.
+// Apply adds about 200 bytes for each object that was copied: where it stands, and
+// the headers of the new segments.
 type Plan struct {
 	Stats
 	options Options
@@ -192,7 +194,7 @@ func (p *Plan) condemn(list []*segment) {
 	}
 }
 
-// spare lets go of the victims that let reports.
+// letGo makes no victims of those that let reports.
 func (p *Plan) letGo(let func(*segment) bool) {
 	p.victims = slices.DeleteFunc(p.victims, func(s *segment) bool {
 		if let(s) {
@@ -208,8 +210,8 @@ func (p *Plan) victimAt(part int, ordinal uint32) bool { return p.at[part][ordin
 
 // wasteful returns segments by falling benefit, without those that are chosen
 // already, whose unused bytes would bring the whole below the limit, and perhaps
-// more of them. It begins with those that
-// are nearly empty and reads no more of the space map than it has to.
+// more of them. It begins with those that are nearly empty and reads no more of
+// the space map than it has to.
 func (p *Plan) wasteful(ctx context.Context, unused, limit uint64, chosen map[pack.Name]bool) ([]*segment, error) {
 	if unused <= limit {
 		return nil, nil
