@@ -27,7 +27,7 @@ func seeded(t testing.TB) *rand.Rand {
 // begins somewhere else each time. TestSoakFlips takes every byte.
 func TestCampaignFlips(t *testing.T) {
 	c, random := newCampaign(t, makeRich(t, richSeeds{1, 1, 1})), seeded(t)
-	const flips = 45
+	const flips = 30
 	total := 0
 	for _, data := range c.f.files {
 		total += len(data)

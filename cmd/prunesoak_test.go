@@ -24,14 +24,14 @@ import (
 // as it is, and at the end nothing is left of what is not needed.
 func TestPruneBesideBackups(t *testing.T) {
 	t.Parallel()
-	pruneBesideBackups(t, 2*time.Minute, 3*time.Minute, usualEvents)
+	pruneBesideBackups(t, 2*time.Minute, 3*time.Minute, 6*time.Second, usualEvents)
 }
 
 func TestSoakPrune(t *testing.T) {
 	limit := soak(t)
 	for began := time.Now(); time.Since(began) < limit && !t.Failed(); {
 		left := max(limit-time.Since(began), 20*time.Second)
-		t.Run("", func(t *testing.T) { pruneBesideBackups(t, min(2*time.Minute, left), 10*time.Minute, allEvents) })
+		t.Run("", func(t *testing.T) { pruneBesideBackups(t, min(2*time.Minute, left), 10*time.Minute, 0, allEvents) })
 	}
 }
 
@@ -143,6 +143,7 @@ type pruneCampaign struct {
 	until   time.Time // when it may end
 	latest  time.Time // when it must
 	wanted  []string  // what it must have met
+	rest    time.Duration
 
 	snapshots sync.Mutex
 	saved     map[object.ID]soakSaved
@@ -162,9 +163,12 @@ type actor struct {
 	unset  string                    // a variable that it does not have
 }
 
-func pruneBesideBackups(t *testing.T, atLeast, atMost time.Duration, wanted []string) {
+// pruneBesideBackups goes on for some time, and then until all that is wanted has
+// happened. Between two processes each actor rests for as long as rest at most.
+func pruneBesideBackups(t *testing.T, atLeast, atMost, rest time.Duration, wanted []string) {
 	random := newRandom(t)
 	c := newPruneCampaign(t, random, wanted)
+	c.rest = rest
 	c.until, c.latest = time.Now().Add(atLeast), time.Now().Add(atMost)
 	var all sync.WaitGroup
 	for _, w := range c.writers {
@@ -235,6 +239,15 @@ func (c *pruneCampaign) actor(home string, random *rand.Rand) *actor {
 // fork returns a source for another goroutine.
 func fork(random *rand.Rand) *rand.Rand {
 	return rand.New(rand.NewPCG(random.Uint64(), random.Uint64()))
+}
+
+// goesOn lets the other tests have the processor for a while, if they are to have
+// it, and reports whether there is more to do.
+func (a *actor) goesOn() bool {
+	if a.c.rest > 0 {
+		time.Sleep(time.Duration(a.random.Int64N(int64(a.c.rest))))
+	}
+	return !a.c.over()
 }
 
 // missing returns what has not happened and should have.

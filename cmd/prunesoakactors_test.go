@@ -43,7 +43,7 @@ type soakWriter struct {
 }
 
 func (w *soakWriter) run() {
-	for !w.c.over() {
+	for w.goesOn() {
 		if w.tree.mu.TryLock() {
 			w.tree.change()
 			w.tree.mu.Unlock()
@@ -126,7 +126,7 @@ func (w *soakWriter) save(id object.ID) bool {
 
 // clean forgets and prunes in turn.
 func (a *actor) clean() {
-	for !a.c.over() {
+	for a.goesOn() {
 		if a.random.IntN(4) > 0 {
 			a.forget(true)
 		}
@@ -189,7 +189,7 @@ func (a *actor) prune(strike bool, flags ...string) pruneSummary {
 
 // read restores snapshots and compares them, brings some back, and checks.
 func (a *actor) read() {
-	for !a.c.over() {
+	for a.goesOn() {
 		switch a.random.IntN(8) {
 		case 0:
 			a.undoForget()

@@ -10,6 +10,7 @@ import (
 // TestFloor lets two months pass: old generations go, a new machine and one that
 // was away for all that time read what is left, and backups go on.
 func TestFloor(t *testing.T) {
+	alone(t)
 	b := newBed(t, 1)
 	away, err := repo.Open(t.Context(), b.store, repo.Options{StateDir: t.TempDir()})
 	if err != nil {
@@ -53,6 +54,7 @@ func TestFloor(t *testing.T) {
 // TestQuarantineBeyondFloor has a quarantine that is longer than generations
 // stay: what was forgotten waits for all of it, and nobody for what is not there.
 func TestQuarantineBeyondFloor(t *testing.T) {
+	alone(t)
 	const day = 24 * time.Hour
 	b := newBed(t, 1)
 	if _, err := b.open().SetPolicy(t.Context(), admin, repo.Policy{Quarantine: 60 * 24 * 3600}); err != nil {

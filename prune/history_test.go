@@ -12,7 +12,11 @@ import (
 // is live reads, the space is that of what is live, and the counts are those
 // that counting anew gives.
 func TestHistory(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(20)
+	if raceEnabled {
+		seeds = 4
+	}
+	for seed := range seeds {
 		b := newBed(t, seed)
 		current := b.newTree(8, 12)
 		var snapshots []object.ID

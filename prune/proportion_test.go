@@ -214,6 +214,7 @@ func (h *host) fill(limit Limit) {
 // it need not copy, and where it has to because as much is unused as may be. Where
 // nothing may stay unused it follows the segments in which something died.
 func TestProportion(t *testing.T) {
+	alone(t)
 	small, large := newHost(t, 1), newHost(t, 10)
 	play := func(title string, limit Limit) (one, ten *proportion) {
 		one, ten = small.forgetOldest(8, limit), large.forgetOldest(8, limit)

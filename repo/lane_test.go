@@ -21,7 +21,7 @@ func TestLanesWhenUploadsFail(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	committed, failed := 0, 0
-	for round := range uint64(25) {
+	for round := range uint64(15) {
 		random := rand.New(rand.NewPCG(seed, round))
 		_, f := newRepo(t)
 		w := &wreck{f: f, state: t.TempDir()}

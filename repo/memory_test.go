@@ -23,7 +23,7 @@ func TestHostileCounts(t *testing.T) {
 		b := array(key, count, element, n)
 		return append([]byte{0xa1}, b[3:]...)
 	}
-	const many = 1 << 18
+	const many = 1 << 15
 	tests := []struct {
 		name string
 		kind string
