@@ -1,7 +1,7 @@
 package main
 
 // pruneMutations take away the rules by which forgetting and pruning are safe
-// (DESIGN, I1 and R1 to R10), one at a time. The tests that notice run the real
+// (docs/architecture.md, "The rules"), one at a time. The tests that notice run the real
 // steps of writers, cleaners and readers against each other: histories by chance,
 // and small scenarios in every order.
 //
@@ -56,7 +56,7 @@ func pruneMutations() []mutation {
 		by("R5: segments are deleted before the clean", apply, "	if !p.Empty() {\n", "	if !p.Empty() {\n		for _, s := range p.victims {\n			_ = p.repo.Store().Delete(ctx, segmentName(s.Name).Key())\n		}\n"),
 		by("R5: a clean is committed before its copies are durable", "prune/copy.go", "if err := w.repo.PutNamed(ctx, segmentName(name), segment.Bytes); err != nil {", "if err := error(nil); err != nil {"),
 		by("R6: an orphan is deleted without a name", "prune/orphans.go", "				orphans = append(orphans, name)\n", "				_ = b.repo.Store().Delete(ctx, entry.Key)\n"),
-		by("R6: what a run has is an orphan", "prune/orphans.go", "names[segmentName(run.Segment(i).Name)] = true", "names[segmentName(run.Segment(i).Name)] = false"),
+		by("R6: what a run has is an orphan", "prune/orphans.go", "names[segmentName(s.Name)] = true", "_ = s"),
 		by("R5: what a cleaner left condemned stays", "prune/delete.go", "	for name, at := range state.Condemned {\n", "	for name, at := range state.Condemned {\n		if at < state.Generation {\n			continue\n		}\n"),
 
 		// R7, R9, R10.

@@ -37,7 +37,6 @@ func (p *Plan) Apply(ctx context.Context, cleaner crypto.Signer, progress Progre
 		progress = NoProgress{}
 	}
 	c := &copier{repo: p.repo, where: map[object.ID]copied{}, Failed: map[pack.Name]error{}}
-	c.rand = func() (pack.Name, error) { return pack.NewName(p.repo.Random()) }
 	if err := p.repo.RandomBytes(c.session[:]); err != nil {
 		return nil, err
 	}

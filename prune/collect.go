@@ -85,7 +85,7 @@ func (b *base) collect(ctx context.Context, times *storeTimes, options *Options)
 		}
 		ids = append(ids, f.ID)
 	}
-	ids = most(ids, options.room().collected) // those that were forgotten first
+	ids = most(ids, options.room().collected) // those that were added first: so the state has them
 	slices.SortFunc(ids, object.ID.Compare)
 	return ids, kept, nil
 }

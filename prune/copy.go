@@ -29,11 +29,9 @@ type copier struct {
 	session object.SessionID // of the cleaner
 	outputs []*output
 	where   map[object.ID]copied
-	rand    func() (pack.Name, error)
 	window  []byte // sealed bytes of the objects that are held; the next ones overwrite them
 
 	Read, Written uint64 // bytes
-	Requests      uint64
 	// Failed are segments that are left alone, because something in them is
 	// damaged or cannot be read.
 	Failed map[pack.Name]error
@@ -231,7 +229,6 @@ type counting struct {
 
 func (r counting) GetRange(ctx context.Context, key string, off, n int64) ([]byte, error) {
 	r.c.Read += uint64(n)
-	r.c.Requests++
 	return r.store.GetRange(ctx, key, off, n)
 }
 
@@ -257,7 +254,7 @@ func (w *writer) flush(ctx context.Context) error {
 		return nil
 	}
 	defer w.builder.Reset()
-	name, err := w.rand()
+	name, err := pack.NewName(w.repo.Random())
 	if err != nil {
 		return err
 	}

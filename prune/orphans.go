@@ -43,26 +43,11 @@ func old(now, modified time.Time) bool { return now.Sub(modified) > orphanAge }
 // named returns the names that the state knows.
 func (p *Plan) named() map[repo.Name]bool {
 	names := map[repo.Name]bool{}
-	for name := range p.state.Condemned {
+	for name := range p.state.Names() {
 		names[name] = true
 	}
-	for part, run := range p.runs {
-		for i := range run.SegmentCount() {
-			if p.view.ShowsSegment(part, i) {
-				names[segmentName(run.Segment(i).Name)] = true
-			}
-		}
-	}
-	for i := range p.state.Runs {
-		names[repo.RunName(p.state.Runs[i].Name)] = true
-	}
-	for _, list := range [][]repo.TableRef{p.state.Marks, p.state.Counts, p.state.Space} {
-		for _, ref := range list {
-			names[repo.TableName(ref.Name)] = true
-		}
-	}
-	if c := p.state.Checkpoint; c != nil {
-		names[repo.CheckpointNamed(c.Name)] = true
+	for s := range p.view.Segments() {
+		names[segmentName(s.Name)] = true
 	}
 	return names
 }

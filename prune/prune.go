@@ -12,9 +12,10 @@
 //
 // The commit point is the generation with the clean: before it nothing that was
 // uploaded is of any effect, and after it nothing that is deleted is needed
-// (DESIGN rules R4 and R5, docs/architecture.md, "Pruning"). A clean is valid on
-// the state that it was planned on alone; who loses the race for it plans
-// again, and uses again what it has copied.
+// (R4 and R5 of "The rules" in docs/architecture.md; "Forgetting and pruning" says
+// what a crash leaves). A clean is valid on the state that it was planned on, and
+// on later ones as long as it says the same there; else who loses the race for it
+// plans again, and uses again what it has copied.
 //
 // Nothing here opens an object: what is copied is copied sealed, and verified
 // by its sum. Memory is that of the change: see [Plan].

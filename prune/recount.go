@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"bluesky/index"
 	"bluesky/object"
@@ -21,21 +20,6 @@ type View struct {
 	State *repo.State
 	Runs  []*index.Run
 	Index *index.Index
-}
-
-// ViewOf returns the view of a state of r. The error is that of [repo.Repo.Index].
-func ViewOf(ctx context.Context, r *repo.Repo, s *repo.State) (View, error) {
-	visible, err := r.Index(ctx, s)
-	if err != nil {
-		return View{}, err
-	}
-	v := View{s, make([]*index.Run, len(s.Runs)), visible}
-	for i := range s.Runs {
-		if v.Runs[i] = r.OpenRun(s.Runs[i].Name); v.Runs[i] == nil {
-			return View{}, fmt.Errorf("run %s is lost: nothing can be counted without it", s.Runs[i].Name)
-		}
-	}
-	return v, nil
 }
 
 // RecountOptions say what to count, and what it may take.

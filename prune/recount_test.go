@@ -45,13 +45,10 @@ func TestRecount(t *testing.T) {
 func compare(t *testing.T, w *prunetest.World, kinds map[string]int) {
 	t.Helper()
 	s, runs, x := w.View()
+	v := View{s, runs, x}
 	for _, fold := range []uint64{s.Fold, s.Generation} {
 		want := w.Tell(s, runs, x, fold)
 		for _, options := range []RecountOptions{{Fold: fold}, {Fold: fold, Folder: t.TempDir(), Memory: 1 + int64(w.Rand.IntN(4000))}} {
-			v, err := ViewOf(t.Context(), w.Repo, s)
-			if err != nil {
-				t.Fatal(err)
-			}
 			c, err := NewRecounter(t.Context(), v, options, NoProgress{})
 			if err != nil {
 				t.Fatal(err)

@@ -119,7 +119,7 @@ func TestPruneRecount(t *testing.T) {
 		}
 		compareStored(t, w)
 		healed++
-		tally, err := Recount(t.Context(), w.Store, viewOf(t, w), RecountOptions{Fold: w.State().Generation}, nil)
+		tally, err := Recount(t.Context(), w.Store, viewOf(w), RecountOptions{Fold: w.State().Generation}, nil)
 		if err != nil || tally.Garbage.N > 0 || tally.DanglingCount > 0 {
 			t.Errorf("%v: %+v is left", err, tally)
 		}
@@ -153,13 +153,9 @@ func remove(t *testing.T, w *prunetest.World, key string) {
 	}
 }
 
-func viewOf(t *testing.T, w *prunetest.World) View {
-	t.Helper()
-	v, err := ViewOf(t.Context(), w.Repo, w.State())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v
+func viewOf(w *prunetest.World) View {
+	s, runs, x := w.View()
+	return View{s, runs, x}
 }
 
 func prune(t *testing.T, w *prunetest.World, options Options) (*Result, error) {

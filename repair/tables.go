@@ -27,7 +27,7 @@ var (
 	// Marks are the one thing here that nobody can make again: what is dead and
 	// what was condemned stands in them alone.
 	errMarks = errors.New("nothing else says what is dead: a machine that has it in its cache can repair it, " +
-		"or put it back from a copy of the repository; until then nobody can read what cleans have touched")
+		"or put it back from a copy of the repository; until then nobody can back up or prune, and what reads takes the dead for live")
 	errCounts = errors.New("bluesky prune --recount counts anew")
 )
 

@@ -89,7 +89,7 @@ func (r *Repo) Marks(ctx context.Context, s *State) (*refcount.Marks, error) {
 	return r.marksOf(ctx, s, parts)
 }
 
-// OpenRun returns a registered run of s, which Index has opened.
+// OpenRun returns a run which Index has opened, nil if there is none of that name.
 func (r *Repo) OpenRun(name index.RunName) *index.Run {
 	r.mu.Lock()
 	defer r.mu.Unlock()

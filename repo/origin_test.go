@@ -191,7 +191,7 @@ func TestResurrectedRow(t *testing.T) {
 		dead := backUp(t, client, 1).Snapshots[0].ID
 		v := inventor{T: t, f: f}
 		var kept index.Row
-		run := v.clean(func(rows []index.Row) []index.Row {
+		v.clean(func(rows []index.Row) []index.Row {
 			kept = rows[slices.IndexFunc(rows, func(r index.Row) bool { return r.ID == dead })]
 			return rows
 		}, dead)
@@ -206,7 +206,7 @@ func TestResurrectedRow(t *testing.T) {
 		if len(client.Problems()) > 0 {
 			t.Errorf("problems %v", client.Problems())
 		}
-		run = v.clean(func(rows []index.Row) []index.Row { return append(rows, kept) })
+		run := v.clean(func(rows []index.Row) []index.Row { return append(rows, kept) })
 		wantDead("resurrected")
 		if len(client.Problems()) != 1 {
 			t.Errorf("problems %v", client.Problems())

@@ -23,7 +23,7 @@
 // to a folder removes those that nobody wrote to for 24 hours. (A writer that
 // really took longer gets an error.) Folders are never removed.
 //
-// docs/architecture.md, "A put into a folder", has the states after a crash.
+// docs/architecture.md, "A put into a local folder", has the states after a crash.
 package local
 
 import (
