@@ -66,7 +66,7 @@ func commitMutations() []mutation {
 		never("a name that is not durable is trusted", commit, "errors.Is(putErr, store.ErrNotDurable)", pkg, "TestNotDurableIsNoSuccess"),
 		never("relied-on ids are not looked at", commit, "!view.Has(id) && !c.run.has(id) {\n				gone = append(gone, id)", pkg, "TestReliedOnObjectVanishes"),
 		instead("relied-on ids are not looked at again", commit, "checked == nil || !base.extends(checked)", "checked == nil", pkg, "TestReliedOnObjectVanishes"),
-		instead("no assertion at the end of a commit", commit, "if err := assert(base, after, view, made, c); err != nil", "if err := r.assert(ctx, base, after, view, c); false && err != nil", pkg, "TestRefusedCommits"),
+		instead("no assertion at the end of a commit", commit, "if err := assert(base, after, view, made, c); err != nil", "if err := assert(base, after, view, made, c); false && err != nil", pkg, "TestRefusedCommits"),
 		instead("void ops are committed", commit, "	if len(void) > 0 {", "	if false && len(void) > 0 {", pkg, "TestRefusedCommits"),
 		never("own uploads may be condemned", commit, "lost {\n		return &goneError", pkg, "TestOwnSegmentIsCondemned"),
 		instead("the own run may be condemned", commit, "_, lost := condemned[RunName(c.run.add.Name)]", "lost := false", pkg, "TestOwnRunIsCondemned"),

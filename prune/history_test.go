@@ -14,7 +14,7 @@ import (
 func TestHistory(t *testing.T) {
 	seeds := uint64(20)
 	if raceEnabled {
-		seeds = 4
+		seeds = 2
 	}
 	for seed := range seeds {
 		b := newBed(t, seed)

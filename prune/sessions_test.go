@@ -15,8 +15,11 @@ import (
 // and prunes of all sorts. What is committed reads until it is forgotten; when all
 // sessions are over, nothing is left of what nobody needs.
 func TestSessions(t *testing.T) {
-	sum := sessionHistory{}
-	for seed := range uint64(8) {
+	sum, seeds := sessionHistory{}, uint64(8)
+	if raceEnabled {
+		seeds = 3
+	}
+	for seed := range seeds {
 		sum.run(t, seed)
 	}
 	t.Logf("%d commits, %d told to start again, %d prunes", sum.commits, sum.fails, sum.prunes)
