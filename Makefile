@@ -17,6 +17,8 @@ GO ?= go
 PKG ?= ./...
 FUZZTIME ?= 30s
 SOAKTIME ?= 10m
+# The packages whose tests take longest come first, so that none is left alone at the end.
+LONGEST := ./cmd ./store/faulttest ./prune ./backup ./repo ./check
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 build:
@@ -33,12 +35,14 @@ test: deps
 		echo "make test: no C compiler, so the race detector is OFF" >&2
 	fi
 	whole=
-	if [[ -n $$race && "$(PKG)" == ./... ]]; then
+	first=
+	if [[ "$(PKG)" == ./... ]]; then first="$(LONGEST)"; fi
+	if [[ -n $$race && -n $$first ]]; then
 		$(GO) test ./prune &
 		whole=$$!
 	fi
 	failed=0
-	CGO_ENABLED="$${race:+1}" $(GO) test $$race -p 4 -timeout 8m $(PKG) || failed=1
+	CGO_ENABLED="$${race:+1}" $(GO) test $$race -p 4 -timeout 8m $$first $(PKG) || failed=1
 	if [[ -n $$whole ]]; then wait $$whole || failed=1; fi
 	exit $$failed
 
