@@ -85,7 +85,7 @@ func overtake(t *testing.T, next func(k int) int) {
 		}
 	}
 	t.Logf("%d cases", cases)
-	if cases < 10 {
+	if cases < 15 {
 		t.Errorf("only %d cases", cases)
 	}
 }

@@ -69,7 +69,7 @@ func TestCancel(t *testing.T) {
 				}
 				b.aftermath(t, what, root, fds)
 			}
-			if stopped < 2 {
+			if stopped < 4 {
 				t.Errorf("only %d backups were stopped", stopped)
 			}
 		})

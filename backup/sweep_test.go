@@ -111,7 +111,7 @@ func (b *bed) snapshotSeen(t testing.TB) {
 // about k/part; further where everything is slow.
 func step(k, part int) int {
 	if raceEnabled {
-		return 1 + k
+		return 1 + 2*k/3
 	}
 	return 1 + k/part
 }

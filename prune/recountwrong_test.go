@@ -196,12 +196,9 @@ func TestRecountStops(t *testing.T) {
 // TestSoakRecount recounts random repositories, cleaned by hand and by prunes,
 // for as long as BLUESKY_SOAK says.
 func TestSoakRecount(t *testing.T) {
-	limit, err := time.ParseDuration(os.Getenv("BLUESKY_SOAK"))
-	if err != nil {
-		t.Skip("a long campaign: BLUESKY_SOAK says how long")
-	}
+	end := soakEnd(t)
 	seed, states, kinds := newSeed(t), 0, map[string]int{}
-	for start := time.Now(); time.Since(start) < limit && !t.Failed(); seed++ {
+	for ; time.Now().Before(end) && !t.Failed(); seed++ {
 		w := prunetest.New(t, seed)
 		if seed%2 == 0 {
 			w.Cleaning = func() {

@@ -2,7 +2,6 @@ package prune
 
 import (
 	"errors"
-	"os"
 	"testing"
 	"time"
 
@@ -27,12 +26,8 @@ func TestSessions(t *testing.T) {
 
 // TestSoakSessions is TestSessions for as long as BLUESKY_SOAK says.
 func TestSoakSessions(t *testing.T) {
-	limit, err := time.ParseDuration(os.Getenv("BLUESKY_SOAK"))
-	if err != nil {
-		t.Skip("BLUESKY_SOAK does not say how long")
-	}
 	sum, seed := sessionHistory{}, uint64(1000)
-	for end := time.Now().Add(limit); time.Now().Before(end); seed++ {
+	for end := soakEnd(t); time.Now().Before(end) && !t.Failed(); seed++ {
 		sum.run(t, seed)
 	}
 	t.Logf("seeds 1000 to %d: %d commits, %d told to start again, %d prunes", seed-1, sum.commits, sum.fails, sum.prunes)

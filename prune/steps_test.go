@@ -35,9 +35,7 @@ func BenchmarkSteps(b *testing.B) {
 // 7 GB of the folder for temporary files, and the refs that a recount sorts some
 // more.
 func TestSoakSteps(t *testing.T) {
-	if os.Getenv("BLUESKY_SOAK") == "" {
-		t.Skip("BLUESKY_SOAK does not say how long")
-	}
+	soakEnd(t)
 	playSteps(t, 100_000_000)
 }
 
